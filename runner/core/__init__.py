@@ -1,0 +1,1 @@
+"""The pure core: everything that decides, and nothing that touches the world."""
