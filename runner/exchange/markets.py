@@ -1,0 +1,111 @@
+"""The markets an exchange lists, and the numbers that belong to them.
+
+Every price, size and amount inside the exchange is an `int` in millionths (the chain's own
+unit): a price of 0.52 dollars a share is 520_000, 100 shares are 100_000_000.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+Side = Literal["BUY", "SELL"]
+TimeInForce = Literal["GTC", "GTD", "FAK", "FOK"]
+MarketState = Literal["open", "paused", "closed", "resolved"]
+
+ONE = 1_000_000
+"""One dollar, one share, or a probability of one, in millionths."""
+
+_AMOUNT_DECIMALS = {100_000: 3, 10_000: 4, 5_000: 5, 2_500: 6, 1_000: 5, 100: 6}
+
+
+@dataclass(frozen=True, slots=True)
+class MarketConfig:
+    """One market of two outcomes, as listed.
+
+    Args:
+        slug: The market's name in addresses, unique.
+        question: What it asks.
+        event_slug: The event it belongs to; markets of one neg-risk event share it.
+        condition_id: 0x and 64 hex digits, lower case.
+        token_ids: The two tokens, as decimal text; the first outcome leads the book.
+        outcomes: The two outcomes' names, in the tokens' order.
+        tick: Price step in millionths; one of reference 3.4.
+        min_size: Smallest resting order, in millionths of a share.
+        neg_risk: Whether orders are signed for the neg-risk contract (reference 3.2).
+        fee_rate: Taker fee rate in millionths (reference 7); 0 for none.
+        fee_exponent: Exponent of p x (1 - p) in the fee.
+        taker_delay_ms: How much later a marketable order's answer comes (reference 3.8).
+        description: Resolution rules, for people.
+        end: When the market is planned to end; UTC.
+
+    Raises:
+        ValueError: A tick that is not one of reference 3.4.
+    """
+
+    slug: str
+    question: str
+    event_slug: str
+    condition_id: str
+    token_ids: tuple[str, str]
+    outcomes: tuple[str, str] = ("Yes", "No")
+    tick: int = 10_000
+    min_size: int = 5 * ONE
+    neg_risk: bool = False
+    fee_rate: int = 0
+    fee_exponent: int = 1
+    taker_delay_ms: int = 0
+    description: str = ""
+    end: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.tick not in _AMOUNT_DECIMALS:
+            raise ValueError(f"{self.slug}: no such tick: {decimal_text(self.tick)}")
+
+    @property
+    def amount_decimals(self) -> int:
+        """How many decimals the dollar amount of an order may have (reference 3.4)."""
+        return _AMOUNT_DECIMALS[self.tick]
+
+    def with_tick(self, tick: int) -> "MarketConfig":
+        """The same market on another tick.
+
+        Raises:
+            ValueError: A tick that is not one of reference 3.4.
+        """
+        return replace(self, tick=tick)
+
+    def taker_fee(self, size: int, price: int) -> int:
+        """The taker's fee in millionths of a dollar for one fill (reference 7).
+
+        shares x rate x (p x (1 - p)) ^ exponent, rounded half up to five decimals, at least
+        0.00001 where there is a rate. The direction of rounding is an assumption.
+        """
+        if self.fee_rate == 0:
+            return 0
+        spread = (price * (ONE - price)) ** self.fee_exponent
+        scale = ONE ** (1 + 2 * self.fee_exponent)
+        step = 10
+        return max(
+            step, (2 * size * self.fee_rate * spread + step * scale) // (2 * step * scale) * step
+        )
+
+
+def decimal_text(millionths: int) -> str:
+    """Millionths as plain decimal text without trailing zeros: 520_000 is "0.52"."""
+    sign = "-" if millionths < 0 else ""
+    whole, part = divmod(abs(millionths), ONE)
+    return f"{sign}{whole}.{part:06d}".rstrip("0").rstrip(".") if part else f"{sign}{whole}"
+
+
+def millionths(text: str) -> int:
+    """Decimal text as millionths, exactly.
+
+    Raises:
+        ValueError: Not a plain decimal, or one with more than six decimals.
+    """
+    whole, dot, part = text.partition(".")
+    digits = whole.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()) or (dot and not part.isdigit()) or len(part) > 6:
+        raise ValueError(f"not a decimal of at most six places: {text!r}")
+    value = int(digits) * ONE + int(part.ljust(6, "0"))
+    return -value if whole.startswith("-") else value
