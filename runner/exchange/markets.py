@@ -82,8 +82,8 @@ class MarketConfig:
         """
         if self.fee_rate == 0:
             return 0
-        spread = (price * (ONE - price)) ** self.fee_exponent
-        scale = ONE ** (1 + 2 * self.fee_exponent)
+        spread: int = (price * (ONE - price)) ** self.fee_exponent
+        scale: int = ONE ** (1 + 2 * self.fee_exponent)
         step = 10
         return max(
             step, (2 * size * self.fee_rate * spread + step * scale) // (2 * step * scale) * step
