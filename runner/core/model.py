@@ -326,8 +326,7 @@ class Cancel:
 class OrderReport:
     """What the exchange says of one order, from wherever it came (reply, poll or socket).
 
-    `status` is one of live, ended_filled, ended_cancelled, ended_expired, invalid, unrecognised
-    (our words; `venue` translates). `matched` None means it did not say.
+    `venue` translates the exchange's words into `status`. `matched` None means it did not say.
     """
 
     order_id: str
@@ -338,8 +337,13 @@ class OrderReport:
 
 
 class ReportStatus(StrEnum):
-    """An order's status as reported, in our words."""
+    """An order's status as reported, in our words.
 
+    `present` proves that the exchange has or had the order and says nothing else ("Duplicated");
+    `unrecognised` is a word we do not know, which proves nothing about how the order stands.
+    """
+
+    PRESENT = "present"
     LIVE = "live"
     FILLED = "filled"
     CANCELLED = "cancelled"
