@@ -15,10 +15,11 @@ Invariants, by number (the property tests bear them):
 4. The position follows from the start time alone. An exchange that comes back shows the book of
    that moment; prints of the time it was away are gone, as nobody could trade then.
 
-How prints and levels fill resting orders is the matching's business (`matching.py`).
+How prints and levels fill resting orders is the engine's business (`Engine.recorded_print`,
+`Engine.set_displayed`).
 
-Prices and sizes are integers in millionths, recorded time is integer microseconds from the
-recording's first line.
+Sides are of the first outcome: BUY is a bid for it, or a taker that buys it. Prices and sizes
+are integers in millionths, recorded time is integer microseconds from the recording's first line.
 """
 
 from __future__ import annotations
@@ -30,22 +31,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-if TYPE_CHECKING:
-    from runner.exchange.matching import Exchange
-
-MILLION = 1_000_000
-"""Millionths in one share or one dollar."""
+from runner.exchange.engine import Engine
+from runner.exchange.markets import ONE, Side, millionths
 
 FRAME_LEAD_US = 150_000
 """A book frame leads its own print by at most this (20 to 104 ms in the shipped recording)."""
-
-Side = Literal["BUY", "SELL"]
-"""BUY is the bid side of the first outcome's book, or a taker that buys it; SELL the opposite."""
 
 
 class RecordingError(ValueError):
@@ -122,7 +116,7 @@ def read_recording(lines: Iterable[str], first_token: str, second_token: str) ->
                 raise RecordingError(f"recv_ms {recv_ms} is before the line above")
             at_us = (recv_ms - start_ms) * 1000
             events.extend(Timed(at_us, event) for event in _events(record["frame"], tokens))
-        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise RecordingError(f"line {number}: {error!r}") from error
     if not any(isinstance(timed.event, Snapshot) for timed in events):
         raise RecordingError("no book frame of the first outcome")
@@ -150,11 +144,11 @@ def _events(frame: Mapping[str, Any], tokens: Mapping[str, bool]) -> Iterator[Ev
             yield Snapshot(_levels(frame))
     elif kind == "last_trade_price":
         side, price = _on_first(frame, mirrored=tokens[frame["asset_id"]])
-        yield Print(side, price, _millionths(frame["size"]))
+        yield Print(side, price, _unsigned(frame["size"]))
     elif kind == "price_change":
         for change in frame["price_changes"]:
             side, price = _on_first(change, mirrored=tokens[change["asset_id"]])
-            yield LevelChange(side, price, _millionths(change["size"]))
+            yield LevelChange(side, price, _unsigned(change["size"]))
     elif kind != "tick_size_change":  # the market's tick belongs to the scenario
         raise RecordingError(f"unknown event_type {kind!r}")
 
@@ -162,7 +156,7 @@ def _events(frame: Mapping[str, Any], tokens: Mapping[str, bool]) -> Iterator[Ev
 def _levels(frame: Mapping[str, Any]) -> dict[tuple[Side, int], int]:
     sides: tuple[tuple[Side, str], ...] = (("BUY", "bids"), ("SELL", "asks"))
     return {
-        (side, _millionths(level["price"])): _millionths(level["size"])
+        (side, _unsigned(level["price"])): _unsigned(level["size"])
         for side, name in sides
         for level in frame[name]
     }
@@ -170,19 +164,19 @@ def _levels(frame: Mapping[str, Any]) -> dict[tuple[Side, int], int]:
 
 def _on_first(entry: Mapping[str, Any], *, mirrored: bool) -> tuple[Side, int]:
     """Side and price of an entry on the first outcome's book (invariant 1)."""
-    side, price = entry["side"], _millionths(entry["price"])
-    if side not in {"BUY", "SELL"} or not 0 < price < MILLION:
+    side, price = entry["side"], _unsigned(entry["price"])
+    if side not in {"BUY", "SELL"} or not 0 < price < ONE:
         raise RecordingError(f"no such side and price: {side!r} at {entry['price']!r}")
     buys: bool = (side == "BUY") is not mirrored
-    return "BUY" if buys else "SELL", MILLION - price if mirrored else price
+    return "BUY" if buys else "SELL", ONE - price if mirrored else price
 
 
-def _millionths(text: str) -> int:
-    """Exact millionths of a decimal text; raises RecordingError if it is negative or finer."""
-    scaled = Decimal(text) * MILLION
-    if scaled < 0 or scaled != int(scaled):
-        raise RecordingError(f"{text!r} is not a size or price in whole millionths")
-    return int(scaled)
+def _unsigned(text: str) -> int:
+    """Exact millionths of a recorded price or size, which is never negative."""
+    value = millionths(text)
+    if value < 0:
+        raise RecordingError(f"negative: {text!r}")
+    return value
 
 
 def _prints_before_their_books(events: Iterable[Timed]) -> list[Timed]:
@@ -235,7 +229,7 @@ class Pace:
 
 
 class Replay:
-    """Plays a recording to one market of the exchange; a trader for `Exchange.add_traders`."""
+    """Plays a recording to one market of the exchange; a trader for `Engine.add_traders`."""
 
     def __init__(self, market: str, recording: Recording, pace: Pace) -> None:
         """Replay `recording` on `market` (a condition id) as `pace` says.
@@ -259,21 +253,21 @@ class Replay:
             return None
         return self._pace.due(self._at_us(self._played))
 
-    def act(self, exchange: Exchange) -> None:
+    def act(self, engine: Engine) -> None:
         """Play everything that is due by the exchange's clock, in order."""
-        elapsed = self._pace.elapsed_us(exchange.now())
+        elapsed = self._pace.elapsed_us(engine.now())
         if self._played is None:
-            self._begin(exchange, elapsed)
+            self._begin(engine, elapsed)
             return
         while not self._ended(self._played) and self._at_us(self._played) <= elapsed:
             event = self._recording.events[self._played % len(self._recording.events)].event
             self._played += 1
             if isinstance(event, Print):
-                exchange.recorded_print(self._market, event.side, event.price, event.size)
+                engine.recorded_print(self._market, event.side, event.price, event.size)
             else:
-                self._show(exchange, _applied(self._shown, event))
+                self._show(engine, _applied(self._shown, event))
 
-    def _begin(self, exchange: Exchange, elapsed_us: int) -> None:
+    def _begin(self, engine: Engine, elapsed_us: int) -> None:
         """Show the book of this moment, whatever was missed (invariant 4)."""
         played = 0
         levels: Mapping[tuple[Side, int], int] = {}
@@ -283,7 +277,7 @@ class Replay:
         while not self._ended(played) and self._at_us(played) <= elapsed_us:
             levels = _applied(levels, events[played % len(events)].event)
             played += 1
-        self._show(exchange, levels)
+        self._show(engine, levels)
         self._played = played
 
     def _ended(self, played: int) -> bool:
@@ -293,7 +287,7 @@ class Replay:
         round_number, index = divmod(played, len(self._recording.events))
         return round_number * self._recording.length_us + self._recording.events[index].at_us
 
-    def _show(self, exchange: Exchange, levels: Mapping[tuple[Side, int], int]) -> None:
+    def _show(self, engine: Engine, levels: Mapping[tuple[Side, int], int]) -> None:
         """Tell the exchange the levels that the recording changed, and only those (invariant 3)."""
         gone = {key: 0 for key in self._shown if key not in levels}
         changed = [
@@ -302,7 +296,7 @@ class Replay:
             if self._shown.get((side, price), 0) != size
         ]
         for size, side, price in sorted(changed):  # removals first: never crossed on the way
-            exchange.set_displayed(self._market, side, price, size)
+            engine.set_displayed(self._market, side, price, size)
         self._shown = {key: size for key, size in levels.items() if size}
 
 

@@ -1,0 +1,392 @@
+"""Scenarios: what an embedded exchange is populated with.
+
+Purpose: turn one YAML file (docs/scenarios.md) into the markets, funded accounts, other traders,
+faults and settlement delays of an exchange. Entry points: `load` for a path or the name of a
+packaged scenario, and `default_scenario` for what is used without one.
+
+Invariants, by number (the tests bear them):
+
+1. Every number is read as text and kept exactly, as an integer in millionths.
+2. All problems of a file are reported at once, each as `path:line:column: field: message`.
+3. Ids that a file leaves out follow from the slug alone, so that plans can name them.
+4. A scenario that loads can be run: its recordings are read and its flows fit their markets.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from importlib.resources import files
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from runner.exchange import scenario_schema as schema
+from runner.exchange.engine import Traders
+from runner.exchange.flow import LOT, Flow, FlowStyle, StandingBook
+from runner.exchange.markets import ONE, MarketConfig, Side, decimal_text
+from runner.exchange.replay import Pace, Recording, RecordingError, Replay, load_recording
+from runner.exchange.yamldoc import Document, Loc, Problem, parse
+
+DATA = Path(str(files("runner.exchange") / "data"))
+"""Packaged recordings."""
+
+PACKAGED = Path(str(files("runner.exchange") / "scenarios"))
+"""Packaged scenario files."""
+
+SIZE_MAX_BYTES = 262_144
+"""A scenario is written by hand; anything longer is some other file."""
+
+
+class ScenarioError(ValueError):
+    """A scenario that can't be used; `problems` are the lines to show, one a problem."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Funding:
+    """What an account has at the start: millionths of dollars, and of shares by token id."""
+
+    address: str
+    cash: int
+    tokens: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A standing book: size by (side, price) of the first outcome."""
+
+    levels: Mapping[tuple[Side, int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A recording, and how to play it."""
+
+    recording: Recording
+    speed: Fraction
+    offset_us: int
+    loop: bool
+
+
+Others = Standing | FlowStyle | Played
+"""Who else trades on a market."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What to populate an exchange with.
+
+    Attributes:
+        seed: of everything that is left to chance.
+        markets: as the engine lists them.
+        others: who trades on which of the markets, by condition id.
+        accounts: funded at the start.
+        faults: bodies for the fault face; whole numbers as such, decimals as text.
+        mined_us, confirmed_us: shortest and longest time from a trade's match to mined, and
+            from mined to confirmed, in microseconds.
+    """
+
+    seed: int
+    markets: tuple[MarketConfig, ...]
+    others: Mapping[str, Others]
+    accounts: tuple[Funding, ...]
+    faults: tuple[Mapping[str, str | int], ...]
+    mined_us: tuple[int, int]
+    confirmed_us: tuple[int, int]
+
+    def traders(self, started_at: datetime) -> tuple[Traders, ...]:
+        """The other people, fresh, for `Engine.add_traders`.
+
+        Args:
+            started_at: when this exchange's state was first made (UTC). Given the same again
+                after a restart, flow and replay go on where they would have been.
+        """
+        return tuple(
+            _trader(market, self.others[market.condition_id], self.seed, started_at)
+            for market in self.markets
+            if market.condition_id in self.others
+        )
+
+
+def load(where: str | Path, seed: int | None = None) -> Scenario:
+    """Read a scenario.
+
+    Args:
+        where: the name of a packaged scenario (`demo`), or a path; a path has a dot or a slash.
+        seed: replaces the file's own.
+
+    Raises:
+        ScenarioError: with every problem as `path:line:column: field: message`.
+    """
+    path = Path(where)
+    if re.fullmatch(r"[a-z0-9_-]+", str(where)):
+        path = PACKAGED / f"{where}.yaml"
+        if not path.is_file():
+            names = ", ".join(sorted(file.stem for file in PACKAGED.glob("*.yaml")))
+            problem = f"{where}:1:1: document: no such packaged scenario; there are {names}"
+            raise ScenarioError((problem,))
+    document = parse(_text(path))
+    problems = list(document.problems)
+    try:
+        file = schema.ScenarioFile.model_validate(document.value)
+    except ValidationError as error:
+        problems.extend(_schema_problems(error, document))
+        raise _refused(path, problems) from error
+    builder = _Builder(file, document, path.parent)
+    scenario = builder.scenario(file.seed if seed is None else seed)
+    if problems or builder.problems:
+        raise _refused(path, problems + builder.problems)
+    return scenario
+
+
+def default_scenario(seed: int) -> Scenario:
+    """What an exchange is populated with when nobody asks for anything else (contract 6).
+
+    Four markets, two standard and two of one neg-risk event, on ticks 0.01 and 0.001, each with
+    a book and seeded flow.
+    """
+    return load("default", seed)
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(SIZE_MAX_BYTES + 1)
+        if len(raw) > SIZE_MAX_BYTES:
+            raise ScenarioError((f"{path}:1:1: document: longer than {SIZE_MAX_BYTES} bytes",))
+        return raw.decode("utf-8")
+    except OSError as error:
+        raise ScenarioError((f"{path}:1:1: document: {error.strerror}",)) from error
+    except UnicodeDecodeError as error:
+        raise ScenarioError((f"{path}:1:1: document: not UTF-8 text",)) from error
+
+
+def _refused(path: Path, problems: list[Problem]) -> ScenarioError:
+    return ScenarioError(
+        tuple(f"{path}:{p.line}:{p.column}: {p.field}: {p.message}" for p in sorted(set(problems)))
+    )
+
+
+KEYS = sorted(
+    {
+        name
+        for model in vars(schema).values()
+        if isinstance(model, type) and issubclass(model, BaseModel)
+        for name in model.model_fields
+    }
+)
+"""Every key a scenario file knows, for near misses."""
+
+
+_SAID_PLAINLY = {
+    "missing": "is required",
+    "model_type": "must be a mapping of keys to values",
+    "dict_type": "must be a mapping of keys to values",
+    "tuple_type": "must be a list",
+    "string_type": "must be text",
+}
+
+
+def _schema_problems(error: ValidationError, document: Document) -> Iterator[Problem]:
+    refused = {(problem.line, problem.column) for problem in document.problems}
+    for detail in error.errors(include_url=False):
+        loc: Loc = detail["loc"]
+        at_key = loc[-1:] == ("[key]",)
+        if at_key:
+            loc = loc[:-1]
+        match detail["type"]:
+            case "value_error":
+                message = str(detail["ctx"]["error"])
+            case "extra_forbidden":
+                near = difflib.get_close_matches(str(loc[-1]), KEYS, 1)
+                message = f"no such key; did you mean {near[0]}?" if near else "no such key"
+                at_key = True
+            case _:
+                message = _SAID_PLAINLY.get(detail["type"], detail["msg"])
+        problem = document.problem(loc, message, at_key=at_key)
+        if (problem.line, problem.column) not in refused:  # what wasn't read can't be judged
+            yield problem
+
+
+class _Builder:
+    """Builds a scenario from a file of the right shape, collecting what doesn't fit together."""
+
+    def __init__(self, file: schema.ScenarioFile, document: Document, folder: Path) -> None:
+        self.problems: list[Problem] = []
+        self._file = file
+        self._document = document
+        self._folder = folder
+
+    def scenario(self, seed: int) -> Scenario:
+        """The scenario; only good for use if no problem was found."""
+        markets: list[MarketConfig] = []
+        others: dict[str, Others] = {}
+        for index, market in enumerate(self._file.markets):
+            loc: Loc = ("markets", index)
+            config = self._config(market, loc)
+            if config is None:
+                continue
+            self._names_are_new(config, markets, loc)
+            markets.append(config)
+            who = self._others(market, config, loc)
+            if who is not None:
+                others[config.condition_id] = who
+        settlement = self._file.settlement
+        return Scenario(
+            seed=seed,
+            markets=tuple(markets),
+            others=others,
+            accounts=tuple(self._funding(markets)),
+            faults=tuple(self._faults()),
+            mined_us=settlement.mined_seconds,  # millionths of a second are microseconds
+            confirmed_us=settlement.confirmed_seconds,
+        )
+
+    def _problem(self, loc: Loc, message: str, *, at_key: bool = False) -> None:
+        self.problems.append(self._document.problem(loc, message, at_key=at_key))
+
+    def _config(self, market: schema.Market, loc: Loc) -> MarketConfig | None:
+        fee = market.fee or self._file.fee
+        try:
+            return MarketConfig(
+                slug=market.slug,
+                question=market.question,
+                event_slug=market.event or market.slug,
+                condition_id=market.condition_id or f"0x{_digest('condition', market.slug)}",
+                token_ids=market.token_ids
+                or (
+                    _token(market.slug, market.outcomes[0]),
+                    _token(market.slug, market.outcomes[1]),
+                ),
+                outcomes=market.outcomes,
+                tick=market.tick,
+                min_size=market.min_size,
+                neg_risk=market.neg_risk,
+                fee_rate=fee.rate,
+                fee_exponent=fee.exponent,
+                taker_delay_ms=market.taker_delay_seconds // 1000,
+                description=market.description,
+                end=market.end,
+            )
+        except ValueError as error:
+            self._problem((*loc, "tick"), str(error))
+            return None
+
+    def _names_are_new(self, config: MarketConfig, earlier: list[MarketConfig], loc: Loc) -> None:
+        if config.outcomes[0] == config.outcomes[1]:
+            self._problem((*loc, "outcomes"), "must be two different names")
+        if config.token_ids[0] == config.token_ids[1]:
+            self._problem((*loc, "token_ids"), "must be two different tokens")
+        for other in earlier:
+            if config.slug == other.slug:
+                self._problem((*loc, "slug"), f"{config.slug} is listed already")
+            elif config.condition_id == other.condition_id:
+                self._problem((*loc, "condition_id"), f"is also {other.slug}'s")
+            elif set(config.token_ids) & set(other.token_ids):
+                self._problem((*loc, "token_ids"), f"one is also {other.slug}'s")
+
+    def _others(self, market: schema.Market, config: MarketConfig, loc: Loc) -> Others | None:
+        given = [name for name in ("book", "flow", "replay") if getattr(market, name) is not None]
+        if len(given) > 1:
+            self._problem((*loc, given[1]), f"{given[0]} trades here already; one of them at most")
+        if market.book is not None:
+            return self._standing(market.book, config, (*loc, "book"))
+        if market.flow is not None:
+            return self._flow(market.flow, config, (*loc, "flow"))
+        if market.replay is not None:
+            return self._played(market.replay, config, (*loc, "replay"))
+        return None
+
+    def _standing(self, book: schema.Book, config: MarketConfig, loc: Loc) -> Standing:
+        for name, levels in (("bids", book.bids), ("asks", book.asks)):
+            for price, size in levels.items():
+                if price % config.tick or size % LOT:
+                    message = f"{decimal_text(price)}: {decimal_text(size)} is off tick or lot"
+                    self._problem((*loc, name), message)
+        if book.bids and book.asks and max(book.bids) >= min(book.asks):
+            self._problem(loc, "bids must be below asks")
+        bids: dict[tuple[Side, int], int] = {("BUY", at): size for at, size in book.bids.items()}
+        return Standing(bids | {("SELL", at): size for at, size in book.asks.items()})
+
+    def _flow(self, flow: schema.FlowKeys, config: MarketConfig, loc: Loc) -> FlowStyle | None:
+        style = FlowStyle(
+            fair=flow.fair_price,
+            wander=flow.wander,
+            interval_us=60 * ONE * ONE // flow.events_per_minute,
+            size_min=flow.order_size[0],
+            size_max=flow.order_size[1],
+            levels=flow.levels,
+        )
+        try:
+            style.check(config.tick)
+        except ValueError as error:
+            self._problem(loc, str(error))
+            return None
+        return style
+
+    def _played(self, replay: schema.ReplayKeys, config: MarketConfig, loc: Loc) -> Played | None:
+        bare = "/" not in replay.file
+        path = DATA / replay.file if bare else self._folder / replay.file
+        try:
+            recording = load_recording(path, *config.token_ids)
+        except RecordingError as error:
+            self._problem((*loc, "file"), str(error))
+            return None
+        if replay.start_seconds >= recording.length_us:
+            length = decimal_text(recording.length_us)
+            self._problem((*loc, "start_seconds"), f"the recording is {length} seconds long")
+        speed = Fraction(replay.speed, ONE)
+        return Played(recording, speed, replay.start_seconds, replay.at_end == "loop")
+
+    def _funding(self, markets: list[MarketConfig]) -> Iterator[Funding]:
+        tokens = {
+            (market.slug, outcome): token
+            for market in markets
+            for outcome, token in zip(market.outcomes, market.token_ids, strict=True)
+        }
+        for index, account in enumerate(self._file.accounts):
+            held: dict[str, int] = {}
+            for slug, outcomes in account.tokens.items():
+                for outcome, size in outcomes.items():
+                    token = tokens.get((slug, outcome))
+                    if token is None:
+                        loc = ("accounts", index, "tokens", slug, outcome)
+                        self._problem(loc, "no such market and outcome", at_key=True)
+                    else:
+                        held[token] = size
+            yield Funding(account.address, account.cash, held)
+
+    def _faults(self) -> Iterator[Mapping[str, str | int]]:
+        for fault in self._file.faults:
+            body: dict[str, str | int] = fault.model_dump(exclude_none=True)
+            for key in {"rate", "seconds"} & body.keys():
+                body[key] = decimal_text(int(body[key]))
+            yield body
+
+
+def _digest(purpose: str, *names: str) -> str:
+    return hashlib.sha256("\n".join((purpose, *names)).encode()).hexdigest()
+
+
+def _token(slug: str, outcome: str) -> str:
+    return str(int(_digest("token", slug, outcome), 16))
+
+
+def _trader(market: MarketConfig, others: Others, seed: int, started_at: datetime) -> Traders:
+    match others:
+        case Standing():
+            return StandingBook(market.condition_id, others.levels, started_at)
+        case FlowStyle():
+            return Flow(market, others, seed, started_at)
+        case Played():
+            pace = Pace(started_at, others.speed, others.offset_us, others.loop)
+            return Replay(market.condition_id, others.recording, pace)
