@@ -235,12 +235,13 @@ class Slice:
 class Memory:
     """What a job must remember between passes beyond its fills. Small, stored as JSON.
 
-    `alone_since`: top bidder without a rival at its level since then. `moved_at`: when it last
-    moved its quote.
+    `alone_since`: a pegged quote stands better than its rivals call for since then. `moved_at`:
+    when its price last changed, and `price`: what to (what it shows may still be on its way).
     """
 
     alone_since: datetime | None = None
     moved_at: datetime | None = None
+    price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,8 +287,9 @@ class Quote:
 class Decision:
     """What `decide` wants. Everything is a value; nothing has happened yet.
 
-    `quote` None means show nothing. `hold` means leave the working orders exactly as they are.
-    `stop` names the reason to end the job (for example BEYOND_LIMIT). `slices` are those whose
+    `quote` None means show nothing. `hold` means leave the working orders exactly as they are; a
+    quote beside it is where they stand and may stay. `least` is the smallest size a new order for
+    this quote may have. `stop` names the reason to end the job (for example BEYOND_LIMIT). `slices` are those whose
     row changed (opened, or closed with what was filled). `wake_at` is when to look again even if
     nothing happens.
     """
@@ -299,6 +301,7 @@ class Decision:
     wake_at: datetime | None = None
     slices: tuple[Slice, ...] = ()
     stop: str | None = None
+    least: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,7 +410,8 @@ class RiskView:
     with what this pass has already allowed. `marks` are the prices positions are valued at.
     `day_pnl` is the change of equity since the UTC day began (negative is a loss); `plan_pnl` and
     `plan_positions`, `plan_exposure_cost` are the same things restricted to the plan that asks.
-    None for `day_pnl` means it could not be computed: deny.
+    None for `day_pnl` means it could not be computed: deny. `fee_schedules` are (rate, exponent)
+    by token, for the tokens of `working`.
     """
 
     trading: TradingState
@@ -421,3 +425,4 @@ class RiskView:
     plan_pnl: Decimal | None
     recent_submits: int = 0
     marks: Mapping[str, Decimal] = field(default_factory=dict)
+    fee_schedules: Mapping[str, tuple[Decimal, int]] = field(default_factory=dict)
