@@ -136,6 +136,8 @@ def load(where: str | Path, seed: int | None = None) -> Scenario:
             raise ScenarioError((problem,))
     document = parse(_text(path))
     problems = list(document.problems)
+    if document.value is None:
+        raise _refused(path, problems)
     try:
         file = schema.ScenarioFile.model_validate(document.value)
     except ValidationError as error:
@@ -284,7 +286,7 @@ class _Builder:
     def _names_are_new(self, config: MarketConfig, earlier: list[MarketConfig], loc: Loc) -> None:
         if config.outcomes[0] == config.outcomes[1]:
             self._problem((*loc, "outcomes"), "must be two different names")
-        if config.token_ids[0] == config.token_ids[1]:
+        elif config.token_ids[0] == config.token_ids[1]:
             self._problem((*loc, "token_ids"), "must be two different tokens")
         for other in earlier:
             if config.slug == other.slug:

@@ -33,9 +33,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A read document: its values, where each value and each key stands, and what is wrong."""
+    """A document: its values, where each value and each key stands, and what is wrong.
 
-    value: Value
+    `value` is None where the text as a whole isn't one YAML document; a problem says why.
+    """
+
+    value: Value | None
     values_at: dict[Loc, tuple[int, int]]
     keys_at: dict[Loc, tuple[int, int]]
     problems: list[Problem] = field(default_factory=list)
@@ -58,7 +61,7 @@ def dotted(loc: Loc) -> str:
 
 def parse(text: str) -> Document:
     """Read one document; what is wrong with it is in its `problems`, and never raised."""
-    document = Document({}, {}, {})
+    document = Document(None, {}, {})
     try:
         # The pure reader: it gives lines and columns, and the same errors everywhere.
         root = YAML(typ="safe", pure=True).compose(text)
