@@ -91,8 +91,8 @@ class Scenario:
         others: who trades on which of the markets, by condition id.
         accounts: funded at the start.
         faults: bodies for the fault face; whole numbers as such, decimals as text.
-        mined_us, confirmed_us: shortest and longest time from a trade's match to mined, and
-            from mined to confirmed, in microseconds.
+        mined_ms, confirmed_ms: shortest and longest time from a trade's match to mined, and
+            from mined to confirmed, in milliseconds.
     """
 
     seed: int
@@ -100,8 +100,8 @@ class Scenario:
     others: Mapping[str, Others]
     accounts: tuple[Funding, ...]
     faults: tuple[Mapping[str, str | int], ...]
-    mined_us: tuple[int, int]
-    confirmed_us: tuple[int, int]
+    mined_ms: tuple[int, int]
+    confirmed_ms: tuple[int, int]
 
     def traders(self, started_at: datetime) -> tuple[Traders, ...]:
         """The other people, fresh, for `Engine.add_traders`.
@@ -249,8 +249,8 @@ class _Builder:
             others=others,
             accounts=tuple(self._funding(markets)),
             faults=tuple(self._faults()),
-            mined_us=settlement.mined_seconds,  # millionths of a second are microseconds
-            confirmed_us=settlement.confirmed_seconds,
+            mined_ms=settlement.mined_seconds,
+            confirmed_ms=settlement.confirmed_seconds,
         )
 
     def _problem(self, loc: Loc, message: str, *, at_key: bool = False) -> None:
@@ -275,7 +275,7 @@ class _Builder:
                 neg_risk=market.neg_risk,
                 fee_rate=fee.rate,
                 fee_exponent=fee.exponent,
-                taker_delay_ms=market.taker_delay_seconds // 1000,
+                taker_delay_ms=market.taker_delay_seconds,
                 description=market.description,
                 end=market.end,
             )
@@ -343,11 +343,12 @@ class _Builder:
         except RecordingError as error:
             self._problem((*loc, "file"), str(error))
             return None
-        if replay.start_seconds >= recording.length_us:
+        offset_us = replay.start_seconds * 1000
+        if offset_us >= recording.length_us:
             length = decimal_text(recording.length_us)
             self._problem((*loc, "start_seconds"), f"the recording is {length} seconds long")
         speed = Fraction(replay.speed, ONE)
-        return Played(recording, speed, replay.start_seconds, replay.at_end == "loop")
+        return Played(recording, speed, offset_us, replay.at_end == "loop")
 
     def _funding(self, markets: list[MarketConfig]) -> Iterator[Funding]:
         tokens = {
@@ -370,8 +371,10 @@ class _Builder:
     def _faults(self) -> Iterator[Mapping[str, str | int]]:
         for fault in self._file.faults:
             body: dict[str, str | int] = fault.model_dump(exclude_none=True)
-            for key in {"rate", "seconds"} & body.keys():
-                body[key] = decimal_text(int(body[key]))
+            if fault.rate is not None:
+                body["rate"] = decimal_text(fault.rate)
+            if fault.seconds is not None:
+                body["seconds"] = decimal_text(fault.seconds * 1000)
             yield body
 
 

@@ -1,7 +1,7 @@
 """The keys of a scenario file, version 1, and what each may hold (docs/scenarios.md).
 
 Every value arrives as text. Decimals are kept exactly, as integers in millionths of a dollar, a
-share or a second; each bound is named in the message of its refusal.
+share (seconds: in milliseconds); each bound is named in the message of its refusal.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 from runner.exchange.markets import ONE, decimal_text, millionths
 
 
-def _decimal(low: int, high: int) -> BeforeValidator:
-    """A plain decimal from `low` to `high`, in millionths."""
+def _decimal(low: int, high: int, places: int = 6) -> BeforeValidator:
+    """A plain decimal of at most `places` places; it and its bounds count its smallest step."""
+    step = 10 ** (6 - places)
+    bounds = f"from {decimal_text(low * step)} to {decimal_text(high * step)}"
 
     def read(text: object) -> int:
-        plain = isinstance(text, str) and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,6})?", text)
-        value = millionths(str(text)) if plain else -1
+        pattern = rf"[0-9]{{1,12}}(\.[0-9]{{1,{places}}})?"
+        plain = isinstance(text, str) and re.fullmatch(pattern, text)
+        value = millionths(str(text)) // step if plain else -1
         if not low <= value <= high:
-            bounds = f"from {decimal_text(low)} to {decimal_text(high)}"
-            raise ValueError(f"must be a plain decimal {bounds}, with at most six places")
+            raise ValueError(f"must be a plain decimal {bounds}, with at most {places} places")
         return value
 
     return BeforeValidator(read)
@@ -81,7 +83,7 @@ Price = Annotated[int, _decimal(1, ONE - 1)]
 Amount = Annotated[int, _decimal(0, 10**9 * ONE)]
 Size = Annotated[int, _decimal(10_000, 10**9 * ONE)]
 Share = Annotated[int, _decimal(1, ONE)]
-Seconds = Annotated[int, _decimal(0, 86_400 * ONE)]
+Seconds = Annotated[int, _decimal(0, 86_400_000, places=3)]
 Count = Annotated[int, _whole(1, 10**9)]
 YesNo = Annotated[bool, BeforeValidator(_yes_no)]
 Utc = Annotated[datetime, BeforeValidator(_utc)]
@@ -111,8 +113,8 @@ class Fee(_Strict):
 class Settlement(_Strict):
     """How long a trade takes from its match to mined, and from mined to confirmed."""
 
-    mined_seconds: SecondsRange = (1 * ONE, 4 * ONE)
-    confirmed_seconds: SecondsRange = (2 * ONE, 6 * ONE)
+    mined_seconds: SecondsRange = (1_500, 4_000)
+    confirmed_seconds: SecondsRange = (2_000, 6_000)
 
 
 class Account(_Strict):

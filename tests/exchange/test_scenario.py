@@ -84,7 +84,7 @@ class TestPackaged:
         scenario = load("demo")
         kinds = [type(scenario.others[market.condition_id]) for market in scenario.markets]
         assert kinds == [Played, FlowStyle, FlowStyle]
-        assert scenario.mined_us[1] + scenario.confirmed_us[1] <= 4_000_000
+        assert scenario.mined_ms[1] + scenario.confirmed_ms[1] <= 4_000
 
     def test_quiet_stands_still(self) -> None:
         scenario = load("quiet")
@@ -157,9 +157,9 @@ faults:
         assert scenario.others[market.condition_id] == Standing(
             {("BUY", 400_000): 10_500_000, ("SELL", 600_000): 20_000_000}
         )
-        assert (scenario.mined_us, scenario.confirmed_us) == (
-            (500_000, 1_500_000),
-            (2_000_000, 3_000_000),
+        assert (scenario.mined_ms, scenario.confirmed_ms) == (
+            (500, 1_500),
+            (2_000, 3_000),
         )
         holder = "0x00000000000000000000000000000000000000aA"
         assert scenario.accounts == (
