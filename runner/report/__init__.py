@@ -1,0 +1,1 @@
+"""What people see: status screens, cost analysis, the HTML page, and the log."""
