@@ -55,23 +55,20 @@ def read(payload: object) -> Submission:
             maker_amount=_digits(order["makerAmount"]),
             taker_amount=_digits(order["takerAmount"]),
             side=cast("Side", _one_of(order["side"], get_args(Side))),
-            signature_type=cast("SignatureType", _number(order["signatureType"])),
+            signature_type=_signature_type(order["signatureType"]),
             timestamp=_digits(order["timestamp"]),
             metadata=_hex(order["metadata"], 32),
             builder=_hex(order["builder"], 32),
             signature=_hex(order["signature"], None),
         )
-        post_only = body.get("postOnly", False)
-        if signed.signature_type not in get_args(SignatureType) or not isinstance(post_only, bool):
-            raise ValueError(post_only)
         return Submission(
             order=signed,
             owner=_text(body["owner"]),
             time_in_force=cast("TimeInForce", _one_of(body["orderType"], get_args(TimeInForce))),
-            post_only=post_only,
+            post_only=_flag(body.get("postOnly", False)),
             expiration=_digits(order["expiration"]),
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise Refused(400, _INVALID) from error
 
 
@@ -144,13 +141,13 @@ def _terms(submission: Submission, order_id: str, market: MarketConfig) -> Terms
 
 def _mapping(value: object) -> Mapping[str, object]:
     if not isinstance(value, dict):
-        raise ValueError(value)
+        raise TypeError(value)
     return value
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(value)
+        raise TypeError(value)
     return value
 
 
@@ -158,6 +155,19 @@ def _number(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**256:
         raise ValueError(value)
     return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(value)
+    return value
+
+
+def _signature_type(value: object) -> SignatureType:
+    number = _number(value)
+    if number not in get_args(SignatureType):
+        raise ValueError(value)
+    return cast("SignatureType", number)
 
 
 def _digits(value: object) -> int:

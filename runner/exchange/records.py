@@ -10,7 +10,7 @@ OrderStatus = Literal["LIVE", "MATCHED", "CANCELED", "CANCELED_MARKET_RESOLVED"]
 TradeStatus = Literal["MATCHED", "MINED", "CONFIRMED", "RETRYING", "FAILED"]
 
 
-class Refused(Exception):  # noqa: N818  (it is an answer, not a failure of the exchange)
+class Refused(Exception):
     """A request the exchange refuses: the status and JSON body of the answer.
 
     Args:
@@ -226,7 +226,7 @@ class Trade:
 
 
 def dollars(price: int, size: int) -> int:
-    """price x size, exactly.
+    """The product price x size, exactly.
 
     Raises:
         ArithmeticError: The product is no whole number of millionths (the book's quantum

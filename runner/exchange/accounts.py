@@ -1,0 +1,236 @@
+"""Wallets and API keys.
+
+A wallet's `cash` and `tokens` are settled. What it may still promise is less: open orders reserve
+(reference 3.9, "sum of active orders"), and what matched but has not settled is held back ("sum
+of matched orders"); what a trade brings counts only once it has settled.
+
+API credentials are drawn from the exchange's seed, the address and the nonce, so that deriving
+gives the same ones again.
+"""
+
+import base64
+import hashlib
+import hmac
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from eth_utils.address import is_address, to_checksum_address
+
+from runner.exchange.records import Account, ApiKey, Order, Refused, Trade, dollars
+from runner.exchange.signatures import auth_hash, recover, request_hmac
+
+ALLOWANCE = str(2**256 - 1)
+"""Every account of the embedded exchange has approved every contract without limit."""
+
+_UNAUTHORIZED = "Unauthorized/Invalid api key"
+
+
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """What an account has of one asset, and what of it is promised; in base units."""
+
+    balance: int
+    active: int
+    matched: int
+
+    def refuse_beyond(self, amount: int) -> None:
+        """Refuses an order that needs more than is free.
+
+        Raises:
+            Refused: 400 with the sums (reference 3.9).
+        """
+        if self.balance - self.active - self.matched >= amount:
+            return
+        sums = f"balance: {self.balance}"
+        if self.active:
+            sums += f", sum of active orders: {self.active}"
+        if self.matched:
+            sums += f", sum of matched orders: {self.matched}"
+        raise Refused(
+            400,
+            f"not enough balance / allowance: the balance is not enough -> {sums}, "
+            f"order amount (inc. fees): {amount}",
+        )
+
+
+class Accounts:
+    """Every wallet and every API key."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = f"pmrun embedded exchange/{seed}".encode()
+        self._accounts: dict[str, Account] = {}
+        self._keys: dict[str, ApiKey] = {}
+        self._by_nonce: dict[tuple[str, int], ApiKey] = {}
+
+    def load(self, accounts: Iterable[Account], keys: Iterable[ApiKey]) -> None:
+        """Takes over what the database holds."""
+        for account in accounts:
+            self._accounts[account.address] = account
+        for key in keys:
+            self._keys[key.key] = key
+            self._by_nonce[key.address, key.nonce] = key
+
+    def all(self) -> Iterable[Account]:
+        """Every wallet."""
+        return self._accounts.values()
+
+    def all_keys(self) -> Iterable[ApiKey]:
+        """Every API key, also the deleted ones."""
+        return self._keys.values()
+
+    def find(self, address: str) -> Account | None:
+        """A wallet by its address, in any spelling."""
+        return self._accounts.get(to_checksum_address(address))
+
+    def wallet(self, signer: str, signature_type: int) -> Account | None:
+        """The wallet that a signer trades with: its own (type 0), or the one it controls."""
+        if signature_type == 0:
+            return self._accounts.get(signer)
+        owned = (a for a in self._accounts.values() if a.signer == signer and a.address != signer)
+        return next(owned, None)
+
+    def fund(
+        self, address: str, cash: int, tokens: Mapping[str, int], signer: str | None
+    ) -> Account:
+        """Adds cash and tokens to a wallet, opening it if need be.
+
+        Args:
+            address: The wallet.
+            cash: Millionths of a dollar.
+            tokens: Millionths of a share by token id.
+            signer: Who signs for it (signature types 1 and 2); None for itself.
+
+        Raises:
+            Refused: 400, if an address is none or an amount is negative.
+        """
+        if not is_address(address) or (signer is not None and not is_address(signer)):
+            raise Refused(400, "not an address")
+        if cash < 0 or any(size < 0 for size in tokens.values()):
+            raise Refused(400, "an account can't be funded with less than nothing")
+        name = to_checksum_address(address)
+        account = self._accounts.setdefault(name, Account(name, name))
+        if signer is not None:
+            account.signer = to_checksum_address(signer)
+        account.cash += cash
+        for token_id, size in tokens.items():
+            account.tokens[token_id] = account.tokens.get(token_id, 0) + size
+        return account
+
+    def attested(self, headers: Mapping[str, str]) -> tuple[str, int]:
+        """Checks the L1 headers of reference 2.1.
+
+        Returns:
+            The address that signed, and the nonce.
+
+        Raises:
+            Refused: 401.
+        """
+        address = headers.get("poly_address", "")
+        timestamp, nonce = headers.get("poly_timestamp", ""), headers.get("poly_nonce", "0")
+        signature = _hex_bytes(headers.get("poly_signature", ""))
+        if not (is_address(address) and timestamp.isdigit() and nonce.isdigit()):
+            raise Refused(401, "Invalid L1 Request headers")
+        signer = recover(auth_hash(address, timestamp, int(nonce)), signature)
+        if signer != to_checksum_address(address):
+            raise Refused(401, "Invalid L1 Request headers")
+        return signer, int(nonce)
+
+    def create_key(self, address: str, nonce: int) -> ApiKey:
+        """Makes the credentials of an address and a nonce.
+
+        Raises:
+            Refused: 400, if they exist (reference 2.1).
+        """
+        if (address, nonce) in self._by_nonce:
+            raise Refused(400, "Could not create api key")
+        name = f"{address}/{nonce}"
+        key = ApiKey(
+            key=str(uuid.UUID(bytes=self._draw("key", name)[:16], version=4)),
+            address=address,
+            nonce=nonce,
+            secret=base64.urlsafe_b64encode(self._draw("secret", name)).decode(),
+            passphrase=self._draw("passphrase", name).hex(),
+        )
+        self._keys[key.key] = self._by_nonce[address, nonce] = key
+        return key
+
+    def derive_key(self, address: str, nonce: int) -> ApiKey:
+        """The credentials made earlier for an address and a nonce.
+
+        Raises:
+            Refused: 400, if there are none (or no more).
+        """
+        key = self._by_nonce.get((address, nonce))
+        if key is None or not key.active:
+            raise Refused(400, "Could not derive api key!")
+        return key
+
+    def authenticated(
+        self, headers: Mapping[str, str], method: str, path: str, body: bytes
+    ) -> ApiKey:
+        """Checks the L2 headers of reference 2.2 over the exact bytes of the request.
+
+        Raises:
+            Refused: 401.
+        """
+        key = self._keys.get(headers.get("poly_api_key", ""))
+        if key is None or not key.active:
+            raise Refused(401, _UNAUTHORIZED)
+        timestamp = headers.get("poly_timestamp", "")
+        expected = request_hmac(key.secret, timestamp, method, path, body)
+        given = headers.get("poly_signature", "")
+        passphrase = headers.get("poly_passphrase", "")
+        if (
+            not timestamp.isdigit()
+            or not hmac.compare_digest(expected.encode(), given.encode())
+            or not hmac.compare_digest(key.passphrase.encode(), passphrase.encode())
+            or headers.get("poly_address", "").lower() != key.address.lower()
+        ):
+            raise Refused(401, _UNAUTHORIZED)
+        return key
+
+    def subscriber(self, key: str, secret: str, passphrase: str) -> ApiKey | None:
+        """The key of a user socket's first frame (reference 6.2), or None if it is wrong."""
+        known = self._keys.get(key)
+        if known is None or not known.active:
+            return None
+        good = hmac.compare_digest(known.secret.encode(), secret.encode())
+        good &= hmac.compare_digest(known.passphrase.encode(), passphrase.encode())
+        return known if good else None
+
+    def address_of(self, key: str) -> str | None:
+        """The address whose API key this is."""
+        known = self._keys.get(key)
+        return known.address if known else None
+
+    def _draw(self, what: str, name: str) -> bytes:
+        return hmac.digest(self._seed, f"{what}/{name}".encode(), hashlib.sha256)
+
+
+def cash_funds(account: Account, orders: Iterable[Order], unsettled: Iterable[Trade]) -> Funds:
+    """The account's cash, and what its open buys and unsettled trades have promised of it."""
+    active = sum(dollars(order.price, order.leaves) for order in orders if order.side == "BUY")
+    legs = (leg for trade in unsettled for leg in trade.legs() if leg.address == account.address)
+    return Funds(account.cash, active, sum(leg.gives_cash for leg in legs))
+
+
+def token_funds(
+    account: Account, token_id: str, orders: Iterable[Order], unsettled: Iterable[Trade]
+) -> Funds:
+    """The account's shares of a token, and what its open sells and unsettled trades promise."""
+    sells = (order for order in orders if order.side == "SELL" and order.token_id == token_id)
+    matched = sum(
+        leg.gives_tokens
+        for trade in unsettled
+        for leg in trade.legs()
+        if leg.address == account.address and leg.token_id == token_id
+    )
+    return Funds(account.tokens.get(token_id, 0), sum(o.leaves for o in sells), matched)
+
+
+def _hex_bytes(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        return b""

@@ -1,0 +1,227 @@
+"""A listed market: its terms, its book, its last trades, and how the API shows them.
+
+Prices and sizes leave as decimal text; only where the real API sends JSON numbers (ticks,
+minimum sizes, rates) they leave as such, made from the exact text.
+"""
+
+import hashlib
+import json
+import re
+from collections import deque
+from dataclasses import dataclass, field
+
+from runner.exchange.markets import ONE, MarketConfig, MarketState, Side, decimal_text
+from runner.exchange.matching import Book
+
+_HISTORY = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Decimal text that `dump` writes as a JSON number, digit for digit: no float on the way."""
+
+    text: str
+
+
+_MARKED = re.compile(r'"\\u0000([0-9.-]+)\\u0000"')
+
+
+def dump(value: object) -> bytes:
+    """Compact JSON, as the real API sends it."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_marked)
+    return _MARKED.sub(r"\1", text).encode()
+
+
+def _marked(value: object) -> str:
+    if not isinstance(value, Number):
+        raise TypeError(f"not JSON: {value!r}")
+    return f"\0{value.text}\0"
+
+
+@dataclass(slots=True)
+class Listing:
+    """One market as it stands: its terms, state, book and last trade.
+
+    Args:
+        market: The terms, with the tick now in force.
+        book: The merged book.
+        number: Its place in the list; Gamma's id.
+        changed_at: Unix milliseconds of the book's last change.
+        state: open, paused, closed or resolved.
+        winner: Index of the winning outcome once resolved.
+        last_price: Of the last trade, in terms of the first outcome; None before the first.
+        last_side: The taker's side of that trade, in terms of the first outcome.
+        history: (Unix seconds, price of the first outcome) of the last trades.
+    """
+
+    market: MarketConfig
+    book: Book
+    number: int
+    changed_at: int
+    state: MarketState = "open"
+    winner: int | None = None
+    last_price: int | None = None
+    last_side: Side = "BUY"
+    history: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=_HISTORY))
+    _summaries: dict[int, tuple[tuple[int, int | None], dict[str, object]]] = field(
+        default_factory=dict
+    )
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new orders are taken."""
+        return self.state == "open"
+
+    def levels(self, outcome: int, bid: bool) -> list[dict[str, str]]:
+        """A side of an outcome's book, worst first (reference 5.4)."""
+        levels = self.book.levels(bid == (outcome == 0))
+        return [
+            {"price": decimal_text(p if outcome == 0 else ONE - p), "size": decimal_text(size)}
+            for p, size in levels
+        ]
+
+    def best(self, outcome: int, bid: bool) -> int | None:
+        """The best price of a side of an outcome's book."""
+        price = self.book.best(bid == (outcome == 0))
+        return price if price is None or outcome == 0 else ONE - price
+
+    def midpoint(self, outcome: int) -> int | None:
+        """Halfway between best bid and ask, or None if a side is empty."""
+        bid, ask = self.best(outcome, True), self.best(outcome, False)
+        return None if bid is None or ask is None else (bid + ask) // 2
+
+    def last(self, outcome: int) -> int | None:
+        """The last trade's price as an outcome sees it."""
+        price = self.last_price
+        return price if price is None or outcome == 0 else ONE - price
+
+    def summary(self, outcome: int) -> dict[str, object]:
+        """The body of `GET /book`, kept until the book changes.
+
+        The hash is computed as the official client does it (reference 5.4).
+        """
+        key = (self.book.version, self.last_price)
+        known = self._summaries.get(outcome)
+        if known and known[0] == key:
+            return known[1]
+        last = self.last(outcome)
+        body: dict[str, object] = {
+            "market": self.market.condition_id,
+            "asset_id": self.market.token_ids[outcome],
+            "timestamp": str(self.changed_at),
+            "hash": "",
+            "bids": self.levels(outcome, True),
+            "asks": self.levels(outcome, False),
+            "min_order_size": decimal_text(self.market.min_size),
+            "tick_size": decimal_text(self.market.tick),
+            "neg_risk": self.market.neg_risk,
+            "last_trade_price": decimal_text(last) if last is not None else "",
+        }
+        body["hash"] = hashlib.sha1(dump(body), usedforsecurity=False).hexdigest()
+        self._summaries[outcome] = (key, body)
+        return body
+
+    def short_form(self) -> dict[str, object]:
+        """The body of `GET /clob-markets/{condition}`: neg risk is left out when false."""
+        market = self.market
+        tokens = zip(market.token_ids, market.outcomes, strict=True)
+        body: dict[str, object] = {
+            "c": market.condition_id,
+            "t": [{"t": token, "o": outcome} for token, outcome in tokens],
+            "mos": _number(market.min_size),
+            "mts": _number(market.tick),
+            "mbf": 0,
+            "tbf": 0,
+            "fd": {"r": _number(market.fee_rate), "e": market.fee_exponent, "to": True},
+            "ao": self.accepting,
+            "sd": 0,
+            "itode": market.taker_delay_ms > 0,
+        }
+        if market.neg_risk:
+            body["nr"] = True
+        return body
+
+    def long_form(self) -> dict[str, object]:
+        """The body of `GET /markets/{condition}`."""
+        market = self.market
+        return {
+            "enable_order_book": True,
+            "active": True,
+            "closed": self.state in {"closed", "resolved"},
+            "archived": False,
+            "accepting_orders": self.accepting,
+            "minimum_order_size": _number(market.min_size),
+            "minimum_tick_size": _number(market.tick),
+            "condition_id": market.condition_id,
+            "question_id": market.condition_id,
+            "question": market.question,
+            "description": market.description,
+            "market_slug": market.slug,
+            "end_date_iso": _iso(market),
+            "game_start_time": None,
+            "seconds_delay": 0,
+            "fpmm": "",
+            "maker_base_fee": 0,
+            "taker_base_fee": 0,
+            "neg_risk": market.neg_risk,
+            "neg_risk_market_id": "",
+            "neg_risk_request_id": "",
+            "is_50_50_outcome": False,
+            "tokens": [
+                {
+                    "token_id": token,
+                    "outcome": market.outcomes[i],
+                    "price": _number(self._shown_price(i)),
+                    "winner": self.winner == i,
+                }
+                for i, token in enumerate(market.token_ids)
+            ],
+            "tags": [],
+        }
+
+    def gamma_form(self) -> dict[str, object]:
+        """A row of Gamma's `/markets`: some lists are JSON inside strings (reference 9)."""
+        market = self.market
+        fees: dict[str, object] = {
+            "rate": _number(market.fee_rate),
+            "exponent": market.fee_exponent,
+            "takerOnly": True,
+            "rebateRate": 0,
+        }
+        prices = [decimal_text(self._shown_price(i)) for i in (0, 1)]
+        return {
+            "id": str(self.number),
+            "question": market.question,
+            "conditionId": market.condition_id,
+            "slug": market.slug,
+            "description": market.description,
+            "endDate": _iso(market),
+            "outcomes": json.dumps(list(market.outcomes)),
+            "outcomePrices": json.dumps(prices),
+            "clobTokenIds": json.dumps(list(market.token_ids)),
+            "active": True,
+            "closed": self.state in {"closed", "resolved"},
+            "acceptingOrders": self.accepting,
+            "enableOrderBook": True,
+            "negRisk": market.neg_risk,
+            "orderPriceMinTickSize": _number(market.tick),
+            "orderMinSize": _number(market.min_size),
+            "feesEnabled": market.fee_rate > 0,
+            "feeSchedule": fees,
+            "secondsDelay": 0,
+            "version": "v1",
+            "events": [{"slug": market.event_slug}],
+        }
+
+    def _shown_price(self, outcome: int) -> int:
+        if self.winner is not None:
+            return ONE if self.winner == outcome else 0
+        return self.midpoint(outcome) or self.last(outcome) or ONE // 2
+
+
+def _number(value: int) -> Number:
+    return Number(decimal_text(value))
+
+
+def _iso(market: MarketConfig) -> str | None:
+    return f"{market.end:%Y-%m-%dT%H:%M:%SZ}" if market.end else None

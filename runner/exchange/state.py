@@ -1,0 +1,207 @@
+"""The exchange's own database: everything that must outlive the process.
+
+SQLite in WAL mode. The working state is in memory; what changed is noted here and written in one
+transaction by `commit`, before anything is answered: a SIGKILL loses nothing that was answered
+for. (`synchronous` is NORMAL: a power cut may lose the last moments, never the file's integrity.)
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from runner.exchange.markets import MarketState, Side
+from runner.exchange.records import Account, ApiKey, MakerFill, Order, Trade
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS accounts (
+    address TEXT PRIMARY KEY, signer TEXT NOT NULL, cash INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS holdings (
+    address TEXT NOT NULL, token_id TEXT NOT NULL, size INTEGER NOT NULL,
+    PRIMARY KEY (address, token_id)) STRICT;
+CREATE TABLE IF NOT EXISTS api_keys (
+    key TEXT PRIMARY KEY, address TEXT NOT NULL, nonce TEXT NOT NULL, secret TEXT NOT NULL,
+    passphrase TEXT NOT NULL, active INTEGER NOT NULL, heartbeat_id TEXT NOT NULL,
+    heartbeat_at INTEGER NOT NULL, UNIQUE (address, nonce)) STRICT;
+CREATE TABLE IF NOT EXISTS orders (
+    order_id TEXT PRIMARY KEY, owner TEXT NOT NULL, maker TEXT NOT NULL, signer TEXT NOT NULL,
+    condition_id TEXT NOT NULL, outcome INTEGER NOT NULL, token_id TEXT NOT NULL,
+    side TEXT NOT NULL, price INTEGER NOT NULL, size INTEGER NOT NULL, dollars INTEGER,
+    time_in_force TEXT NOT NULL, expiration INTEGER NOT NULL, post_only INTEGER NOT NULL,
+    received_at INTEGER NOT NULL, status TEXT NOT NULL, matched INTEGER NOT NULL,
+    closed_at INTEGER) STRICT;
+CREATE TABLE IF NOT EXISTS trades (
+    trade_id TEXT PRIMARY KEY, condition_id TEXT NOT NULL, taker_order_id TEXT NOT NULL,
+    owner TEXT NOT NULL, address TEXT NOT NULL, outcome INTEGER NOT NULL, token_id TEXT NOT NULL,
+    side TEXT NOT NULL, price INTEGER NOT NULL, size INTEGER NOT NULL, fee INTEGER NOT NULL,
+    makers TEXT NOT NULL, matched_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
+    course TEXT NOT NULL, status TEXT NOT NULL, tx_hash TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS markets (
+    condition_id TEXT PRIMARY KEY, tick INTEGER NOT NULL, state TEXT NOT NULL, winner INTEGER,
+    last_price INTEGER, last_side TEXT NOT NULL) STRICT;
+"""
+_ORDER = [
+    "order_id",
+    "owner",
+    "maker",
+    "signer",
+    "condition_id",
+    "outcome",
+    "token_id",
+    "side",
+    "price",
+    "size",
+    "dollars",
+    "time_in_force",
+    "expiration",
+    "post_only",
+    "received_at",
+    "status",
+    "matched",
+    "closed_at",
+]
+_TRADE = [
+    "trade_id",
+    "condition_id",
+    "taker_order_id",
+    "owner",
+    "address",
+    "outcome",
+    "token_id",
+    "side",
+    "price",
+    "size",
+    "fee",
+    "makers",
+    "matched_at",
+    "updated_at",
+    "course",
+    "status",
+    "tx_hash",
+]
+_KEY = ["key", "address", "nonce", "secret", "passphrase", "active", "heartbeat_id", "heartbeat_at"]
+_MAKER = ["order_id", "owner", "address", "outcome", "token_id", "side", "price", "size"]
+_MARKET = ["condition_id", "tick", "state", "winner", "last_price", "last_side"]
+
+MarketRow = tuple[str, int, MarketState, int | None, int | None, Side]
+"""(condition id, tick, state, winner, last price, last side)."""
+
+
+class State:
+    """The database of one exchange; `None` for one in memory."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._db = sqlite3.connect(path or ":memory:", isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.executescript(_SCHEMA)
+        if path is not None:
+            path.chmod(0o600)
+        self._accounts: dict[str, Account] = {}
+        self._keys: dict[str, ApiKey] = {}
+        self._orders: dict[str, Order] = {}
+        self._trades: dict[str, Trade] = {}
+        self._markets: dict[str, MarketRow] = {}
+
+    def close(self) -> None:
+        """Closes the database. What was not committed is not kept."""
+        self._db.close()
+
+    def note(self, record: Account | ApiKey | Order | Trade) -> None:
+        """Notes that a record is new or has changed."""
+        match record:
+            case Account():
+                self._accounts[record.address] = record
+            case ApiKey():
+                self._keys[record.key] = record
+            case Order():
+                self._orders[record.order_id] = record
+            case Trade():
+                self._trades[record.trade_id] = record
+
+    def note_market(self, row: MarketRow) -> None:
+        """Notes a market's changed state."""
+        self._markets[row[0]] = row
+
+    def commit(self) -> None:
+        """Writes everything noted, in one transaction."""
+        noted = (self._accounts, self._keys, self._orders, self._trades, self._markets)
+        if not any(noted):
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        self._write(
+            "accounts",
+            ["address", "signer", "cash"],
+            ((a.address, a.signer, a.cash) for a in self._accounts.values()),
+        )
+        self._write(
+            "holdings",
+            ["address", "token_id", "size"],
+            ((a.address, t, size) for a in self._accounts.values() for t, size in a.tokens.items()),
+        )
+        self._write("api_keys", _KEY, map(_key_row, self._keys.values()))
+        self._write("orders", _ORDER, (_row(order, _ORDER) for order in self._orders.values()))
+        self._write("trades", _TRADE, map(_trade_row, self._trades.values()))
+        self._write("markets", _MARKET, self._markets.values())
+        self._db.execute("COMMIT")
+        for changed in noted:
+            changed.clear()
+
+    def accounts(self) -> Iterator[Account]:
+        """Every account, with its holdings."""
+        for address, signer, cash in self._db.execute("SELECT address, signer, cash FROM accounts"):
+            rows = self._db.execute(
+                "SELECT token_id, size FROM holdings WHERE address = ?", (address,)
+            )
+            yield Account(address, signer, cash, dict(rows.fetchall()))
+
+    def keys(self) -> Iterator[ApiKey]:
+        """Every API key ever made."""
+        for row in self._select("api_keys", _KEY):
+            yield ApiKey(**{**row, "nonce": int(row["nonce"]), "active": bool(row["active"])})
+
+    def orders(self) -> Iterator[Order]:
+        """Every order, in the order of their arrival; their trades are filled in by the caller."""
+        for row in self._select("orders", _ORDER):
+            yield Order(**{**row, "post_only": bool(row["post_only"])})
+
+    def trades(self) -> Iterator[Trade]:
+        """Every trade, in the order of their making."""
+        for row in self._select("trades", _TRADE):
+            makers = tuple(MakerFill(**maker) for maker in json.loads(row["makers"]))
+            course = [(at, status) for at, status in json.loads(row["course"])]
+            yield Trade(**{**row, "makers": makers, "course": course})
+
+    def markets(self) -> list[MarketRow]:
+        """The markets' states as last noted."""
+        return self._db.execute(f"SELECT {', '.join(_MARKET)} FROM markets").fetchall()
+
+    def _select(self, table: str, columns: list[str]) -> Iterator[dict[str, Any]]:
+        for row in self._db.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY rowid"):
+            yield dict(zip(columns, row, strict=True))
+
+    def _write(self, table: str, columns: list[str], rows: Iterable[tuple[Any, ...]]) -> None:
+        updates = ", ".join(f"{column} = excluded.{column}" for column in columns)
+        key = "address, token_id" if table == "holdings" else columns[0]
+        self._db.executemany(
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+            f" ON CONFLICT ({key}) DO UPDATE SET {updates}",
+            rows,
+        )
+
+
+def _row(record: object, columns: list[str]) -> tuple[Any, ...]:
+    return tuple(getattr(record, column) for column in columns)
+
+
+def _key_row(key: ApiKey) -> tuple[Any, ...]:
+    values = dict(zip(_KEY, _row(key, _KEY), strict=True))
+    return tuple({**values, "nonce": str(key.nonce)}.values())
+
+
+def _trade_row(trade: Trade) -> tuple[Any, ...]:
+    makers = [dict(zip(_MAKER, _row(maker, _MAKER), strict=True)) for maker in trade.makers]
+    values = dict(zip(_TRADE, _row(trade, _TRADE), strict=True))
+    values |= {"makers": json.dumps(makers), "course": json.dumps(trade.course)}
+    return tuple(values.values())
