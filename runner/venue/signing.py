@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,8 +30,11 @@ from py_clob_client_v2.signer import Signer as OfficialSigner
 from runner.core.model import Side, TimeInForce
 from runner.core.money import amounts
 from runner.venue.ports import SignedOrder
+from runner.venue.translate import unix_ms
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pydantic import SecretStr
 
     from runner.venue.ports import NewOrder
@@ -166,11 +168,11 @@ class Signer:
                 maker_amount=maker,
                 taker_amount=taker,
                 salt=salt,
-                timestamp_ms=_milliseconds(now),
+                timestamp_ms=unix_ms(now),
                 time_in_force=order.time_in_force,
                 owner=owner,
                 post_only=order.post_only,
-                expiration=0 if order.expires_at is None else _seconds(order.expires_at),
+                expiration=0 if order.expires_at is None else unix_ms(order.expires_at) // 1000,
             )
         )
 
@@ -213,7 +215,7 @@ class Signer:
 
     def l1_headers(self, now: datetime, nonce: int = 0) -> dict[str, str]:
         """Headers that prove control of the key, for creating and deriving API keys."""
-        return dict(create_level_1_headers(self._official, nonce, _seconds(now)))
+        return dict(create_level_1_headers(self._official, nonce, unix_ms(now) // 1000))
 
     def l2_headers(
         self, credentials: Credentials, now: datetime, method: str, path: str, body: bytes = b""
@@ -233,14 +235,4 @@ class Signer:
             credentials.passphrase.get_secret_value(),
         )
         request = RequestArgs(method, path, serialized_body=body.decode())
-        return dict(create_level_2_headers(self._official, creds, request, _seconds(now)))
-
-
-def _seconds(at: datetime) -> int:
-    return _milliseconds(at) // 1000
-
-
-def _milliseconds(at: datetime) -> int:
-    """Whole Unix milliseconds, floored, without a float on the way."""
-    since = at.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
+        return dict(create_level_2_headers(self._official, creds, request, unix_ms(now) // 1000))
