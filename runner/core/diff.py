@@ -1,0 +1,168 @@
+"""Quotes against working orders: what to submit and what to cancel.
+
+Entry point: `diff`. An order at the wanted price keeps its place in the queue: growth adds an order
+(at most four at a price; iceberg and top bidder one), never a resize, and shrinking cancels the
+youngest first. A change of price cancels now and submits in a later pass, once the end is proven.
+
+Invariants:
+    1. filled + leaves of every working order + new sizes <= total. Asserted.
+    2. Nothing new while one of the job's orders is submitting, unknown, closing or being
+       cancelled, nor in a pass that cancels one.
+    3. Idempotent: with its own actions carried out, `diff` has nothing to add.
+    4. Every new order is legal in size, and none leaves the job a rest that is not, where a
+       smaller order avoids that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runner.core.errors import InvariantBroken
+from runner.core.model import Cancel, OrderState, Submit
+from runner.core.money import ZERO, exact, floor_to, lot, plain
+from runner.core.plan import Strategy, Style
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from runner.core.model import Decision, Job, Quote, WorkingOrder
+
+ORDERS_AT_PRICE = 4
+"""Orders of one job at one price (contract 3): growth adds, so this bounds the crumbs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What to do about one job.
+
+    `repeatable`: unknown orders that are still wanted as they are. Only their recorded bytes may be
+    sent again, under the further conditions of design 6; every other unknown order may not.
+    """
+
+    actions: tuple[Submit | Cancel, ...] = ()
+    repeatable: frozenset[str] = frozenset()
+
+
+def diff(job: Job, decision: Decision) -> Changes:
+    """The actions that make the job's working orders what `decision` wants.
+
+    Raises:
+        InvariantBroken: what it wants would exceed the job's total.
+    """
+    with exact():
+        quote = decision.quote
+        at_price = sorted(_standing(job, quote), key=lambda order: order.created_at)
+        if decision.hold:
+            wanted = at_price if quote is not None else []
+            return Changes(repeatable=_repeatable(wanted, quote))
+        kept, cancels = _keep(job, quote, at_price)
+        if cancels or quote is None or any(map(_in_motion, job.working)):
+            return Changes(tuple(cancels), _repeatable(kept, quote))
+        return Changes(tuple(_grow(job, quote, kept, decision.least)))
+
+
+def _standing(job: Job, quote: Quote | None) -> list[WorkingOrder]:
+    """Orders where the quote wants them, and not on their way out."""
+    if quote is None:
+        return []
+    return [
+        order
+        for order in job.working
+        if order.price == quote.price and order.side is quote.side and not _leaving(order)
+    ]
+
+
+def _leaving(order: WorkingOrder) -> bool:
+    return order.cancel_requested or order.state is OrderState.CLOSING
+
+
+def _in_motion(order: WorkingOrder) -> bool:
+    return order.cancel_requested or order.state is not OrderState.LIVE
+
+
+def _repeatable(kept: list[WorkingOrder], quote: Quote | None) -> frozenset[str]:
+    """Unknown orders among the oldest that together fit the quote."""
+    room = ZERO if quote is None else quote.size
+    fit: list[str] = []
+    for order in kept:
+        room -= order.leaves
+        if room >= 0 and order.state is OrderState.UNKNOWN:
+            fit.append(order.order_id)
+    return frozenset(fit)
+
+
+def _keep(
+    job: Job, quote: Quote | None, at_price: list[WorkingOrder]
+) -> tuple[list[WorkingOrder], list[Cancel]]:
+    """Which orders stay, oldest first, and a cancel for each of the others.
+
+    An order whose own POST is still out is not cancelled yet: the cancel could overtake it and
+    would then prove nothing. Its outcome, accepted or unknown, comes back here.
+    """
+    kept = list(at_price)
+    showing = sum((order.leaves for order in kept), ZERO)
+    wanted = ZERO if quote is None else quote.size
+    why = {
+        order.order_id: "NOT_WANTED" if quote is None else f"MOVE: to {plain(quote.price)}"
+        for order in job.working
+    }
+    while kept and showing > wanted:
+        youngest = kept.pop()
+        why[youngest.order_id] = f"SHRINK: {plain(showing)} shown, {plain(wanted)} wanted"
+        showing -= youngest.leaves
+    stay = {order.order_id for order in kept}
+    cancels = [
+        Cancel(order.order_id, why[order.order_id])
+        for order in job.working
+        if order.order_id not in stay
+        and not _leaving(order)
+        and order.state is not OrderState.SUBMITTING
+    ]
+    return kept, cancels
+
+
+def _grow(job: Job, quote: Quote, kept: list[WorkingOrder], least: Decimal) -> list[Submit]:
+    """New orders for what the quote shows too little, as few as `max_order_size` allows."""
+    step = lot(quote.side, quote.time_in_force, quote.price)
+    growth = quote.size - sum((order.leaves for order in kept), ZERO)
+    room = job.total - job.filled - sum((order.leaves for order in job.working), ZERO)
+    if growth > max(room, ZERO):
+        raise InvariantBroken(
+            f"{job.key}: {plain(growth)} more shares would exceed the total of {plain(job.total)},"
+            f" {plain(job.filled)} filled, room for {plain(room)}"
+        )
+    new: list[Submit] = []
+    for _ in range(_orders_at_price(job) - len(kept)):
+        size = _part(growth, room, job.max_order_size, least, step)
+        if size < least or size <= ZERO:
+            break
+        growth, room = growth - size, room - size
+        new.append(
+            Submit(
+                key=job.key,
+                token_id=job.token_id,
+                side=quote.side,
+                price=quote.price,
+                size=size,
+                time_in_force=quote.time_in_force,
+                post_only=quote.post_only,
+            )
+        )
+    return new
+
+
+def _part(growth: Decimal, room: Decimal, cap: Decimal, least: Decimal, step: Decimal) -> Decimal:
+    """The size of one new order: at most `cap`, and smaller if else `room` kept an illegal rest."""
+    part = floor_to(min(growth, cap), step)
+    if ZERO < room - part < least:
+        smaller = floor_to(room - least, step)
+        if smaller >= least:
+            return min(part, smaller)
+    return part
+
+
+def _orders_at_price(job: Job) -> int:
+    spec = job.spec
+    alone = spec.quote.style is Style.TOP_BIDDER or spec.split.strategy is Strategy.ICEBERG
+    return 1 if alone else ORDERS_AT_PRICE
