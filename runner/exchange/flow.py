@@ -25,7 +25,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from runner.exchange.engine import Engine
-from runner.exchange.markets import ONE, MarketConfig, Side
+from runner.exchange.markets import ONE, MarketConfig, Side, TimeInForce
 
 LOT = 10_000
 """Step of an order's size: a hundredth of a share (reference 3.4)."""
@@ -148,7 +148,7 @@ class Flow:
             side: Side = "BUY" if chance.randrange(2) else "SELL"
             reach = REACH_TICKS * self._market.tick
             price = fair + reach if side == "BUY" else fair - reach
-            engine.house_order(self._market.condition_id, 0, side, price, self._size(chance), "FAK")
+            _place(engine, self._market.condition_id, side, price, self._size(chance), "FAK")
 
     def _quote(self, engine: Engine, number: int, fair: int) -> None:
         """Replace one order of the ladder: sides alternate, from the inside out."""
@@ -160,7 +160,7 @@ class Flow:
         side: Side = "SELL" if slot % 2 else "BUY"
         price = fair + distance if side == "SELL" else fair - distance
         size = self._size(self._random("size", number))
-        new = engine.house_order(self._market.condition_id, 0, side, price, size)
+        new = _place(engine, self._market.condition_id, side, price, size)
         if new is not None:
             self._resting[slot] = new
 
@@ -192,4 +192,24 @@ class StandingBook:
             return
         self._due = None
         for (side, price), size in self._levels.items():
-            engine.house_order(self._condition_id, 0, side, price, size)
+            _place(engine, self._condition_id, side, price, size)
+
+
+def _place(
+    engine: Engine,
+    condition_id: str,
+    side: Side,
+    price: int,
+    size: int,
+    time_in_force: TimeInForce = "GTC",
+) -> str | None:
+    """Send an order at `price`, or at the next less eager one that the market's tick now allows.
+
+    The tick can have changed since the scenario was written (reference 6.1). Where that leaves
+    no price at all, nothing is sent.
+    """
+    tick = engine.listings[condition_id].market.tick
+    price -= price % tick if side == "BUY" else -(-price % tick)
+    if not tick <= price <= ONE - tick:
+        return None
+    return engine.house_order(condition_id, 0, side, price, size, time_in_force)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from importlib.resources import files
@@ -13,13 +14,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.exchange.engine import Engine
+from runner.exchange.markets import ONE, MarketConfig, Side, TimeInForce
+from runner.exchange.records import Order
 from runner.exchange.replay import (
+    Event,
     LevelChange,
     Pace,
     Print,
     Recording,
     RecordingError,
+    Replay,
     Snapshot,
+    Timed,
     load_recording,
     read_recording,
 )
@@ -175,3 +182,285 @@ class TestPace:
 
     def test_speed_seven_plays_868_seconds_in_124(self) -> None:
         assert Pace(START, Fraction(7)).due(868_000_000) == START + timedelta(seconds=124)
+
+
+CONDITION = "0x" + "ab" * 32
+HOLDER = "0x" + "00" * 19 + "aA"
+MARKET = MarketConfig("up-or-down", "Up?", "up-or-down", CONDITION, (UP, DOWN), ("Up", "Down"))
+
+
+@dataclass
+class Floor:
+    """An engine that a recording is played to, with one well-funded account on it."""
+
+    recording: Recording
+    path: Path | None = None
+    now: datetime = START
+    loop: bool = False
+    speed: Fraction = Fraction(1)
+    engine: Engine = field(init=False)
+    replay: Replay = field(init=False)
+    orders: list[Order] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.open()
+        self.engine.fund(HOLDER, 10**12, {UP: 10**12, DOWN: 10**12})
+        self.engine.advance()
+
+    def open(self) -> None:
+        self.engine = Engine(self.path, lambda: self.now, 1, [MARKET])
+        pace = Pace(START, self.speed, loop=self.loop)
+        self.replay = Replay(CONDITION, self.recording, pace)
+        self.engine.add_traders(self.replay)
+        self.engine.advance()
+
+    def step(self, seconds: int = 1) -> None:
+        """Let the recording go on, one due moment after the other as a driver does."""
+        until = self.now + timedelta(seconds=seconds)
+        while (due := self.engine.next_due()) is not None and due <= until:
+            self.now = max(due, self.now)
+            self.engine.advance()
+        self.now = until
+
+    def order(
+        self,
+        side: Side,
+        price: int,
+        size: int,
+        time_in_force: TimeInForce = "GTC",
+        outcome: int = 0,
+    ) -> Order:
+        """An order of the account; `side` and `price` are of the first outcome's book."""
+        if outcome == 1:
+            side, price = ("SELL" if side == "BUY" else "BUY"), ONE - price
+        order = Order(
+            order_id=f"0x{len(self.orders):064x}",
+            owner="key",
+            maker=HOLDER,
+            signer=HOLDER,
+            condition_id=CONDITION,
+            outcome=outcome,
+            token_id=MARKET.token_ids[outcome],
+            side=side,
+            price=price,
+            size=size,
+            dollars=None,
+            time_in_force=time_in_force,
+            expiration=0,
+            post_only=False,
+            received_at=0,
+        )
+        self.engine.submit(order)
+        self.engine.advance()
+        self.orders.append(order)
+        return order
+
+    def shown(self, side: Side, price: int) -> int:
+        return self.engine.listings[CONDITION].book.level_size(side == "BUY", price)
+
+    def book(self) -> dict[tuple[Side, int], int]:
+        book = self.engine.listings[CONDITION].book
+        bids: dict[tuple[Side, int], int] = {("BUY", at): size for at, size in book.levels(True)}
+        return bids | {("SELL", at): size for at, size in book.levels(False)}
+
+
+def played(*script: Event) -> Recording:
+    """One event a second."""
+    timed = tuple(Timed(n * ONE, event) for n, event in enumerate(script))
+    return Recording(timed, (len(script) - 1) * ONE)
+
+
+HALF = ONE // 2
+TICK = MARKET.tick
+SIZES = st.integers(0, 60).map(lambda shares: shares * ONE)
+SOME = st.integers(1, 60).map(lambda shares: shares * ONE)
+NEAR = st.integers(-2, 2).map(lambda ticks: HALF + ticks * TICK)
+SIDES: st.SearchStrategy[Side] = st.sampled_from(["BUY", "SELL"])
+
+
+class TestRules:
+    @given(
+        side=SIDES,
+        outcome=st.sampled_from([0, 1]),
+        size=st.integers(10, 80).map(lambda shares: shares * ONE),
+        displayed=SIZES,
+        script=st.lists(
+            st.one_of(
+                st.tuples(st.just("level"), st.integers(-2, 2), SIZES),
+                st.tuples(st.just("print"), st.integers(-2, 2), SOME),
+            ),
+            max_size=12,
+        ),
+    )
+    def test_a_resting_order_fills_from_prints_beyond_it_or_once_those_ahead_have_traded(
+        self,
+        side: Side,
+        outcome: int,
+        size: int,
+        displayed: int,
+        script: list[tuple[str, int, int]],
+    ) -> None:
+        """The slow obvious model of one order; `ticks` above 0 are beyond its price."""
+        sign = -1 if side == "BUY" else 1
+        taker: Side = "SELL" if side == "BUY" else "BUY"
+        events: list[Event] = [Snapshot({(side, HALF): displayed})]
+        for kind, ticks, amount in script:
+            price = HALF + sign * ticks * TICK
+            make = LevelChange(side, price, amount) if kind == "level" else None
+            events.append(make or Print(taker, price, amount))
+        floor = Floor(played(*events))
+        order = floor.order(side, HALF, size, outcome=outcome)
+
+        left, ahead, recorded = size, displayed, displayed
+        for kind, ticks, amount in script:
+            floor.step()
+            if kind == "level":
+                if ticks == 0 and amount != recorded:
+                    recorded = amount
+                    ahead = min(ahead, amount)
+            elif ticks > 0:  # traded beyond our price
+                left -= min(left, amount)
+            elif ticks == 0:
+                passed = min(ahead, amount)
+                ahead -= passed
+                left -= min(left, amount - passed)
+            assert order.leaves == left
+            assert (order.closed_at is None) == (left > 0)
+            assert floor.shown(side, HALF) == recorded + left
+
+    @given(
+        orders=st.lists(st.tuples(SIDES, st.integers(1, 5), SOME), max_size=6),
+        books=st.lists(
+            st.dictionaries(st.tuples(SIDES, NEAR), SIZES, max_size=8), min_size=1, max_size=8
+        ),
+    )
+    def test_book_flicker_never_fills_anything(
+        self,
+        orders: list[tuple[Side, int, int]],
+        books: list[dict[tuple[Side, int], int]],
+    ) -> None:
+        floor = Floor(played(Snapshot({}), *[Snapshot(levels) for levels in books]))
+        for side, ticks, size in orders:
+            floor.order(side, HALF + (-ticks if side == "BUY" else ticks) * TICK, size)
+        for _ in books:
+            floor.step()
+            assert [order.matched for order in floor.orders] == [0] * len(orders)
+        assert floor.engine.trades == {}
+
+    @given(
+        side=SIDES,
+        script=st.lists(
+            st.one_of(
+                st.tuples(st.just("book"), SIZES, SIZES),
+                st.tuples(st.just("take"), SOME, st.just(0)),
+            ),
+            max_size=12,
+        ),
+    )
+    def test_3_what_takers_consume_stays_consumed_until_that_level_next_changes(
+        self, side: Side, script: list[tuple[str, int, int]]
+    ) -> None:
+        taker: Side = "SELL" if side == "BUY" else "BUY"
+        behind = HALF + (-TICK if side == "BUY" else TICK)
+        books = [(at, other) for kind, at, other in script if kind == "book"]
+        events = [Snapshot({(side, HALF): at, (side, behind): other}) for at, other in books]
+        floor = Floor(played(Snapshot({}), *events))
+        recorded = available = 0
+        for kind, amount, _ in script:
+            if kind == "book":
+                floor.step()
+                if amount != recorded:
+                    recorded = available = amount
+            elif available:
+                order = floor.order(taker, HALF, amount, "FAK")
+                assert order.matched == min(amount, available)
+                available -= order.matched
+            assert floor.shown(side, HALF) == available
+
+    @given(
+        orders=st.lists(st.tuples(st.integers(0, 4), SOME), min_size=1, max_size=6),
+        ticks=st.integers(0, 4),
+        size=st.integers(1, 150).map(lambda shares: shares * ONE),
+    )
+    def test_a_print_fills_the_better_price_first_then_the_older_order_and_no_more_than_its_size(
+        self, orders: list[tuple[int, int]], ticks: int, size: int
+    ) -> None:
+        price = HALF - ticks * TICK
+        floor = Floor(played(Snapshot({}), Print("SELL", price, size)))
+        for down, shares in orders:
+            floor.order("BUY", HALF - down * TICK, shares)
+        floor.step()
+        left = size
+        for order in sorted(floor.orders, key=lambda order: -order.price):  # stable: then by age
+            expected = min(left, order.size) if order.price >= price else 0
+            left -= expected
+            assert order.matched == expected
+
+
+class TestPlaying:
+    def test_the_shipped_recording_ends_with_its_last_book(self, shipped: Recording) -> None:
+        floor = Floor(shipped, speed=Fraction(60))
+        floor.step(16)
+        last = shipped.events[-1].event
+        assert isinstance(last, Snapshot)
+        assert floor.book() == dict(last.levels)
+        assert floor.replay.next_due() is None
+        listing = floor.engine.listings[CONDITION]
+        assert (listing.last_price, listing.last_side) == (10_000, "SELL")
+
+    def test_real_prints_partly_fill_a_bid_that_joins_the_queue(self, shipped: Recording) -> None:
+        floor = Floor(shipped, speed=Fraction(7))
+        floor.step(2)
+        order = floor.order("BUY", 340_000, 300 * ONE)
+        seen = {order.matched}
+        for _ in range(20):
+            floor.step()
+            seen.add(order.matched)
+        assert len(seen) > 3  # bit by bit
+        assert order.matched == order.size
+        assert all(trade.price == order.price for trade in floor.engine.trades.values())
+
+    def test_a_loop_begins_again_with_the_first_book(self) -> None:
+        first, second = Snapshot({("BUY", HALF): ONE}), Snapshot({("SELL", HALF): ONE})
+        floor = Floor(played(first, second, second), loop=True)
+        seen = []
+        for _ in range(5):
+            seen.append(floor.book())
+            floor.step()
+        # the last moment of a round is the first of the next
+        assert seen == [dict(event.levels) for event in (first, second, first, second, first)]
+
+    @given(away=st.integers(0, 30), loop=st.booleans())
+    def test_4_after_a_restart_the_book_is_that_of_the_moment_and_missed_prints_are_gone(
+        self, away: int, loop: bool, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        script: list[Event] = [Snapshot({("BUY", HALF): 50 * ONE})]
+        for n in range(1, 12):
+            script += [Print("SELL", HALF, 10 * ONE), LevelChange("BUY", HALF, (50 - n) * ONE)]
+        recording = played(*script)
+        floor = Floor(recording, tmp_path_factory.mktemp("state") / "exchange.db", loop=loop)
+        stayed = Floor(recording, loop=loop)
+        order = floor.order("BUY", HALF, 100 * ONE)
+        floor.step(11)
+        stayed.step(11)
+        matched = order.matched
+        assert matched > 0
+
+        floor.engine.close()
+        floor.now += timedelta(seconds=away)
+        floor.open()
+        stayed.step(away)
+
+        again = floor.engine.orders[order.order_id]
+        assert again.matched == matched
+        own = {("BUY", HALF): again.leaves}
+        expected = {key: size + own.get(key, 0) for key, size in stayed.book().items()}
+        assert floor.book() == expected
+        assert floor.replay.next_due() == stayed.replay.next_due()
+
+    def test_what_cannot_be_played_is_refused(self) -> None:
+        still = played(Snapshot({}))
+        with pytest.raises(ValueError, match="can't play"):
+            Replay(CONDITION, still, Pace(START, Fraction(1), loop=True))
+        with pytest.raises(ValueError, match="can't play"):
+            Replay(CONDITION, still, Pace(START, Fraction(0)))
