@@ -109,8 +109,11 @@ class Flow:
         """
         present = self._present(engine.now())
         if self._next is None or present - self._next >= self._slots:
-            for slot in range(self._slots):
-                self._quote(engine, present + 1 - self._slots + slot, self.fair(present))
+            for old in self._resting.values():  # all of them first: the fair price may be far off
+                engine.house_cancel(old)
+            self._resting.clear()
+            for number in range(present + 1 - self._slots, present + 1):
+                self._quote(engine, number, self.fair(present))
         else:
             for number in range(self._next, present + 1):
                 self._event(engine, number)
