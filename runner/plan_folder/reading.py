@@ -57,7 +57,7 @@ def read_plan(data: bytes) -> Plan | list[Problem]:
         The plan, or everything that is wrong with the file, in the order of the file.
     """
     if len(data) > FILE_SIZE_MAX:
-        message = f"has {len(data)} bytes, more than the {FILE_SIZE_MAX} of a plan file"
+        message = f"is larger than {FILE_SIZE_MAX} bytes: split it into several plans"
         return [Problem(1, 1, "file", message)]
     try:
         text = data.decode("utf-8").replace("\r\n", "\n")
