@@ -88,8 +88,8 @@ SENTENCES = [
     (
         400,
         (
-            "not enough balance / allowance: the allowance is not enough -> spender: 0xE1, allowance: "
-            "0"
+            "not enough balance / allowance: the allowance is not enough -> spender: 0xE1, "
+            "allowance: 0"
         ),
         "ACCOUNT_ALLOWANCE_SHORT",
         False,
@@ -105,8 +105,8 @@ SENTENCES = [
     (
         400,
         (
-            "no orders found to match with FAK order. FAK orders are partially filled or killed if no "
-            "match is found."
+            "no orders found to match with FAK order. FAK orders are partially filled or killed if "
+            "no match is found."
         ),
         "ORDER_KILLED_UNFILLED",
         True,
@@ -117,8 +117,8 @@ SENTENCES = [
     (
         400,
         (
-            "invalid amounts, the buy orders maker amount supports a max accuracy of 4 decimals, taker "
-            "amount a max of 2 decimals"
+            "invalid amounts, the buy orders maker amount supports a max accuracy of 4 decimals, "
+            "taker amount a max of 2 decimals"
         ),
         "ORDER_AMOUNTS",
         False,
