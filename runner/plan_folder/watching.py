@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from watchdog.events import (
+    DirDeletedEvent,
     FileAttribEvent,
     FileClosedEvent,
     FileCreatedEvent,
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from watchdog.observers.api import ObservedWatch
+    from watchdog.observers.api import BaseObserver, ObservedWatch
 
-# Not opening and closing: a scan does that itself, and would wake itself up for ever.
+# Not opening, nor closing what was only read: a scan does that, and would wake itself for ever.
 _EVENTS: list[type[FileSystemEvent]] = [
+    DirDeletedEvent,
     FileAttribEvent,
     FileClosedEvent,
     FileCreatedEvent,
@@ -39,10 +41,15 @@ _EVENTS: list[type[FileSystemEvent]] = [
 
 
 class _Handler(FileSystemEventHandler):
+    """`folder_gone` says that the watched folder itself was deleted, and its watch with it."""
+
     def __init__(self, hint: Callable[[], None]) -> None:
         self._hint = hint
+        self.folder_gone = False
 
-    def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002 - only that it came
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        if isinstance(event, DirDeletedEvent):
+            self.folder_gone = True
         self._hint()
 
 
@@ -54,44 +61,59 @@ class Watcher:
 
     def __init__(self, folder: Path, hint: Callable[[], None]) -> None:
         self._folder = folder
+        self._hint = hint
+        self._observer: BaseObserver | None = None
         self._handler = _Handler(hint)
-        self._observer = Observer()
         self._watch: ObservedWatch | None = None
         self._identity: tuple[int, int] | None = None
         self.reason = "not started"
 
     def start(self) -> None:
         """Starts watching; a folder that is missing is watched once `refresh` finds it."""
-        self._observer.start()
+        try:
+            self._observer = Observer()
+            self._observer.start()
+        except OSError as error:  # the machine has no watches left
+            self._observer = None
+            self.reason = f"no file events: {error.strerror}"
+            return
         self.refresh()
 
     def refresh(self) -> None:
         """Follows a folder that came, went or was replaced. Cheap: call it with every scan."""
+        if self._observer is None:
+            return
         try:
             status = self._folder.stat()
-            identity = (status.st_dev, status.st_ino)
         except OSError as error:
-            identity = None
-            self.reason = f"the plans folder: {error.strerror}"
-        if identity == self._identity and (identity is None or self._watch is not None):
+            self._unwatch(self._observer)
+            self.reason = f"no file events: {error.strerror}"
             return
-        if self._watch is not None:
-            self._observer.unschedule(self._watch)
-            self._watch = None
-        self._identity = identity
-        if identity is None:
+        identity = (status.st_dev, status.st_ino)
+        # A folder deleted and made again often gets the same inode: its own end tells them apart.
+        if self._watch and identity == self._identity and not self._handler.folder_gone:
             return
+        self._unwatch(self._observer)
+        self._handler = _Handler(self._hint)
         try:
             self._watch = self._observer.schedule(
                 self._handler, self._folder, event_filter=_EVENTS, follow_symlink=True
             )
-            self.reason = ""
         except OSError as error:  # no watches left, or the folder went away meanwhile
             self.reason = f"no file events: {error.strerror}"
+            return
+        self._identity = identity
+        self.reason = ""
+
+    def _unwatch(self, observer: BaseObserver) -> None:
+        if self._watch is not None:
+            observer.unschedule(self._watch)
+            self._watch = None
 
     def stop(self) -> None:
         """Stops the thread and waits for it."""
-        if self._observer.is_alive():
+        if self._observer is not None:
             self._observer.stop()
             self._observer.join()
+            self._observer = None
         self.reason = "stopped"
