@@ -41,7 +41,7 @@ from runner.exchange.records import (
     Trade,
     dollars,
 )
-from runner.exchange.settlement import course, settle
+from runner.exchange.settlement import CHAIN_DELAYS, Delays, course, settle
 from runner.exchange.state import MarketRow, State
 
 NOT_FOUND = "order can't be found - already canceled or matched"
@@ -87,6 +87,7 @@ class Engine:
         clock: Tells the time, UTC.
         seed: All chance comes from it: ids, delays, keys, faults.
         markets: What is listed.
+        delays: How long trades take to settle.
 
     Raises:
         ValueError: The database holds orders of a market that is not listed.
@@ -98,15 +99,21 @@ class Engine:
         clock: Callable[[], datetime],
         seed: int,
         markets: Sequence[MarketConfig],
+        delays: Delays = CHAIN_DELAYS,
     ) -> None:
         self.seed = seed
+        self._delays = delays
         self.faults = Faults(seed)
         self.accounts = Accounts(seed)
         self.orders: dict[str, Order] = {}
         self.trades: dict[str, Trade] = {}
+        self.down_until = 0
+        self.post_only_until = 0
         self._clock = clock
-        self._state = State(state_path)
         now_ms = self.now_ms()
+        self._state = State(state_path, now_ms)
+        self.is_new = self._state.is_new
+        self.made_at = _EPOCH + timedelta(milliseconds=self._state.made_at)
         self.listings = {
             market.condition_id: Listing(market, Book(market.tick), number, now_ms)
             for number, market in enumerate(markets, start=1)
@@ -442,7 +449,7 @@ class Engine:
             makers=makers,
             matched_at=now_ms,
             updated_at=now_ms,
-            course=course(now_ms, Random(name), retries=retries, fails=fails),  # noqa: S311  (repeatable)
+            course=course(now_ms, self._delays, Random(name), retries=retries, fails=fails),  # noqa: S311  (repeatable)
         )
         self.trades[trade.trade_id] = self._unsettled[trade.trade_id] = trade
         self._state.note(trade)

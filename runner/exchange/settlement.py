@@ -6,34 +6,47 @@ order matched is not listed again.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 
 from runner.exchange.records import Account, Trade, TradeStatus
 
 
-def course(
-    matched_at: int, chance: Random, *, retries: bool = False, fails: bool = False
-) -> list[tuple[int, TradeStatus]]:
-    """What will happen to a trade, and when.
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """Shortest and longest time from match to mined, and from mined to confirmed; milliseconds."""
 
-    The delays are those of a chain with blocks of some two seconds: mined after 1.5 to 4 s,
-    confirmed 2 to 6 s later, a retry costs as long as being mined.
+    mined_ms: tuple[int, int]
+    confirmed_ms: tuple[int, int]
+
+
+CHAIN_DELAYS = Delays(mined_ms=(1_500, 4_000), confirmed_ms=(2_000, 6_000))
+"""Those of a chain with blocks of some two seconds."""
+
+
+def course(
+    matched_at: int,
+    delays: Delays,
+    chance: Random,
+    *,
+    retries: bool = False,
+    fails: bool = False,
+) -> list[tuple[int, TradeStatus]]:
+    """What will happen to a trade, and when (Unix milliseconds).
 
     Args:
         matched_at: Unix milliseconds.
-        chance: Where the delays come from.
+        delays: How long each step takes; a retry or a failure as long as being mined.
+        chance: Where the delays are drawn from.
         retries: Whether the first transaction doesn't go through.
         fails: Whether no transaction ever does.
     """
     steps: list[TradeStatus] = ["RETRYING"] if retries else []
     steps += ["FAILED"] if fails else ["MINED", "CONFIRMED"]
-    at, result = matched_at, []
+    at = matched_at
+    result = []
     for status in steps:
-        at += (
-            chance.randrange(2_000, 6_000)
-            if status == "CONFIRMED"
-            else chance.randrange(1_500, 4_000)
-        )
+        at += chance.randint(*(delays.confirmed_ms if status == "CONFIRMED" else delays.mined_ms))
         result.append((at, status))
     return result
 

@@ -15,6 +15,7 @@ from runner.exchange.markets import MarketState, Side
 from runner.exchange.records import Account, ApiKey, MakerFill, Order, Trade
 
 _SCHEMA = """
+CREATE TABLE IF NOT EXISTS made (at INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS accounts (
     address TEXT PRIMARY KEY, signer TEXT NOT NULL, cash INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS holdings (
@@ -89,15 +90,24 @@ MarketRow = tuple[str, int, MarketState, int | None, int | None, Side]
 
 
 class State:
-    """The database of one exchange; `None` for one in memory."""
+    """The database of one exchange.
 
-    def __init__(self, path: Path | None) -> None:
+    Args:
+        path: The file; None for one in memory.
+        now_ms: When it is opened (Unix milliseconds): what a new one remembers as `made_at`.
+    """
+
+    def __init__(self, path: Path | None, now_ms: int) -> None:
         self._db = sqlite3.connect(path or ":memory:", isolation_level=None)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.executescript(_SCHEMA)
         if path is not None:
             path.chmod(0o600)
+        row = self._db.execute("SELECT at FROM made").fetchone()
+        self.is_new = row is None
+        self.made_at = now_ms if row is None else int(row[0])
+        self._unmade = self.is_new
         self._accounts: dict[str, Account] = {}
         self._keys: dict[str, ApiKey] = {}
         self._orders: dict[str, Order] = {}
@@ -127,9 +137,12 @@ class State:
     def commit(self) -> None:
         """Writes everything noted, in one transaction."""
         noted = (self._accounts, self._keys, self._orders, self._trades, self._markets)
-        if not any(noted):
+        if not any(noted) and not self._unmade:
             return
         self._db.execute("BEGIN IMMEDIATE")
+        if self._unmade:
+            self._db.execute("INSERT INTO made (at) VALUES (?)", (self.made_at,))
+            self._unmade = False
         self._write(
             "accounts",
             ["address", "signer", "cash"],

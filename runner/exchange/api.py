@@ -1,0 +1,190 @@
+"""The exchange as its clients see it: (request) -> response and (frame) -> frames, no sockets.
+
+`Exchange` is the engine speaking Polymarket's API. A driver owns a connection to the world and
+does four things, in virtual or real time:
+
+1. hands each request to `handle` and does with the client what the `Response` says;
+2. opens a `Session` with `connect` for each socket, hands it the client's frames, and sends what
+   it finds in `outgoing` whenever `on_frame` is called;
+3. calls `advance` when `next_due` says so;
+4. after each of these looks at `next_due` again.
+
+Everything a call changed is durable when it returns.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import get_args
+
+from runner.exchange import control, queries, trading
+from runner.exchange.engine import Engine
+from runner.exchange.feeds import Channel, Session
+from runner.exchange.listings import dump
+from runner.exchange.records import Refused
+from runner.exchange.requests import Request, Response
+
+MARK = {"X-Simulated": "pmrun-embedded-exchange"}
+"""On every answer and every socket's handshake: this is not the real exchange."""
+
+Handler = Callable[[Request], object]
+
+_PUBLIC: Mapping[tuple[str, str], Handler] = {
+    ("GET", "/"): queries.get_ok,
+    ("GET", "/ok"): queries.get_ok,
+    ("GET", "/time"): queries.get_time,
+    ("GET", "/version"): queries.get_version,
+    ("GET", "/book"): queries.get_book,
+    ("POST", "/books"): queries.post_books,
+    ("GET", "/price"): queries.get_price,
+    ("GET", "/midpoint"): queries.get_midpoint,
+    ("GET", "/spread"): queries.get_spread,
+    ("GET", "/last-trade-price"): queries.get_last_trade,
+    ("GET", "/tick-size"): queries.get_tick_size,
+    ("GET", "/neg-risk"): queries.get_neg_risk,
+    ("GET", "/fee-rate"): queries.get_fee_rate,
+    ("GET", "/markets-by-token/{}"): queries.get_market_by_token,
+    ("GET", "/clob-markets/{}"): queries.get_clob_market,
+    ("GET", "/markets/{}"): queries.get_market,
+    ("GET", "/markets"): queries.get_markets,
+    ("GET", "/prices-history"): queries.get_prices_history,
+    ("GET", "/gamma/markets/slug/{}"): queries.gamma_market,
+    ("GET", "/gamma/markets"): queries.gamma_markets,
+    ("GET", "/data-api/v2/positions"): queries.data_positions,
+    ("GET", "/data-api/v2/trades"): queries.data_trades,
+}
+
+_PRIVATE: Mapping[tuple[str, str], Handler] = {
+    ("POST", "/auth/api-key"): trading.create_key,
+    ("DELETE", "/auth/api-key"): trading.delete_key,
+    ("GET", "/auth/derive-api-key"): trading.derive_key,
+    ("GET", "/auth/api-keys"): trading.list_keys,
+    ("GET", "/auth/ban-status/closed-only"): trading.closed_only,
+    ("GET", "/data/order/{}"): trading.get_order,
+    ("GET", "/data/orders"): trading.get_orders,
+    ("GET", "/data/trades"): trading.get_trades,
+    ("GET", "/balance-allowance"): trading.balance,
+    ("GET", "/balance-allowance/update"): trading.refresh_balance,
+    ("POST", "/v1/heartbeats"): trading.heartbeat,
+}
+
+_ORDERING: Mapping[tuple[str, str], Handler] = {
+    ("POST", "/order"): trading.post_order,
+    ("POST", "/orders"): trading.post_orders,
+    ("DELETE", "/order"): trading.cancel_order,
+    ("DELETE", "/orders"): trading.cancel_orders,
+    ("DELETE", "/cancel-all"): trading.cancel_all,
+    ("DELETE", "/cancel-market-orders"): trading.cancel_market,
+}
+"""What an engine restart makes unavailable (425, reference 8.3)."""
+
+_ROUTES = {**_PUBLIC, **_PRIVATE, **_ORDERING, **control.ROUTES}
+_FIXED = {route: handler for route, handler in _ROUTES.items() if "{}" not in route[1]}
+_OPEN = {(m, path[:-2]): handler for (m, path), handler in _ROUTES.items() if "{}" in path}
+
+
+class Exchange(Engine):
+    """The engine, speaking Polymarket's API and its own control face."""
+
+    def handle(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Response:
+        """Answers one request. What it changed is durable when this returns.
+
+        Args:
+            method: GET, POST or DELETE.
+            target: Path and query as on the request line.
+            headers: Names in any case.
+            body: The exact bytes: private requests are signed over them.
+        """
+        request = Request.read(self, method, target, headers, body)
+        if request.path.startswith("/_exchange/"):
+            return self._apply(request)
+        name, path, strike = request.method, request.path, self.faults.strike
+        if fault := strike("lose_request", name, path):
+            return Response(0, MARK, b"", lost=True, hang=fault.hang)
+        if fault := strike("delay_request", name, path):
+            late = Request.read(self, method, target, headers, body)
+            self.at(self.now_ms() + round(1000 * fault.seconds), lambda: self._late(late))
+            return Response(0, MARK, b"", lost=True, hang=fault.hang)
+        response = self._apply(request)
+        if fault := strike("lose_answer", name, path):
+            return Response(0, MARK, b"", lost=True, hang=fault.hang)
+        if response.status == 200 and strike("error_after_accept", name, path):
+            return _answer(500, {"error": "could not run the execution"})
+        if name == "GET" and path.startswith("/data/order/") and strike("null_order", name, path):
+            return _answer(200, None)
+        if (name, path) == ("GET", "/data/orders") and strike("empty_orders", name, path):
+            return _answer(200, {"limit": 100, "count": 0, "next_cursor": "LTE=", "data": []})
+        if fault := strike("delay_answer", name, path):
+            return Response(response.status, response.headers, response.body, fault.seconds)
+        return response
+
+    def connect(self, path: str) -> Session:
+        """A client's socket on `/ws/market` or `/ws/user`.
+
+        Raises:
+            ValueError: No such channel.
+        """
+        if path not in get_args(Channel):
+            raise ValueError(f"no such channel: {path}")
+        return self.feeds.open("/ws/user" if path == "/ws/user" else "/ws/market")
+
+    def _apply(self, request: Request) -> Response:
+        self.catch_up()
+        response = self._answer(request)
+        self.commit()
+        return response
+
+    def _late(self, request: Request) -> None:
+        """A request that was on its way for long: its answer goes nowhere."""
+        self._answer(request)
+
+    def _answer(self, request: Request) -> Response:
+        try:
+            handler = self._handler(request)
+            body = handler(request)
+        except Refused as refused:
+            return _answer(refused.status, refused.body, refused.retry_after_s)
+        content = body if isinstance(body, bytes) else None
+        delay_s = request.delay_ms / 1000
+        return _answer(200, body, content=content, delay_s=delay_s)
+
+    def _handler(self, request: Request) -> Handler:
+        route = (request.method, request.path)
+        if route in _ORDERING:
+            self._check_mode(request)
+        if (handler := _FIXED.get(route)) is not None:
+            return handler
+        stem, slash, argument = request.path.rpartition("/")
+        handler = _OPEN.get((request.method, stem + slash)) if argument else None
+        if handler is None:
+            raise Refused(404, f"not found: {request.method} {request.path}")
+        request.argument = argument
+        return handler
+
+    def _check_mode(self, request: Request) -> None:
+        """An engine restart as the real one has it: 425, then post-only (reference 8.3)."""
+        now_ms = self.now_ms()
+        if now_ms < self.down_until:
+            raise Refused(425, "Service is not ready")
+        if now_ms >= self.post_only_until or request.method != "POST":
+            return
+        body = request.json()
+        orders = body if isinstance(body, list) else [body]
+        if all(isinstance(order, dict) and order.get("postOnly") is True for order in orders):
+            return
+        left = -(-(self.post_only_until - now_ms) // 1000)
+        text = "post-only mode: only post-only orders and cancels are allowed"
+        more = {"code": "post_only_mode", "retry_after_seconds": left}
+        raise Refused(503, text, more, retry_after_s=left)
+
+
+def _answer(
+    status: int,
+    body: object,
+    retry_after_s: int | None = None,
+    *,
+    content: bytes | None = None,
+    delay_s: float = 0.0,
+) -> Response:
+    headers = {**MARK, "Content-Type": "application/json"}
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(retry_after_s)
+    return Response(status, headers, dump(body) if content is None else content, delay_s)

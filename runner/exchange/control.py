@@ -1,0 +1,220 @@
+"""The exchange's own control face, `/_exchange` (contract 6): the truth, and what may befall it."""
+
+from collections.abc import Callable, Mapping
+from typing import cast, get_args
+
+from eth_utils.address import is_address, to_checksum_address
+from pydantic import ValidationError
+
+from runner.exchange.faults import Fault
+from runner.exchange.markets import MarketState, decimal_text, millionths
+from runner.exchange.records import Order, Refused, Trade
+from runner.exchange.requests import Request, market_of
+
+
+def ledger(request: Request) -> object:
+    """`GET /_exchange/ledger`: every account, order and trade; `?owner=` for one account."""
+    engine, owner = request.engine, _owner(request)
+    accounts = {
+        account.address: {
+            "cash": decimal_text(account.cash),
+            "tokens": {t: decimal_text(size) for t, size in account.tokens.items() if size},
+        }
+        for account in engine.accounts.all()
+        if owner in {None, account.address}
+    }
+    orders = [_order(o) for o in engine.orders.values() if owner in {None, o.maker}]
+    trades = [
+        _trade(t)
+        for t in engine.trades.values()
+        if owner in {None, t.address, *(maker.address for maker in t.makers)}
+    ]
+    now = engine.now().isoformat()
+    return {"now": now, "accounts": accounts, "orders": orders, "trades": trades}
+
+
+def markets(request: Request) -> object:
+    """`GET /_exchange/markets`: what one needs to trade on each."""
+    return [
+        {
+            "condition_id": listing.market.condition_id,
+            "slug": listing.market.slug,
+            "question": listing.market.question,
+            "event_slug": listing.market.event_slug,
+            "tokens": [
+                {"token_id": token, "outcome": outcome}
+                for token, outcome in zip(
+                    listing.market.token_ids, listing.market.outcomes, strict=True
+                )
+            ],
+            "tick": decimal_text(listing.market.tick),
+            "min_size": decimal_text(listing.market.min_size),
+            "neg_risk": listing.market.neg_risk,
+            "fee_rate": decimal_text(listing.market.fee_rate),
+            "state": listing.state,
+        }
+        for listing in request.engine.listings.values()
+    ]
+
+
+def fund(request: Request) -> object:
+    """`POST /_exchange/accounts`: adds `cash` and `tokens` to an account.
+
+    `signer` names who signs for a proxy wallet or safe (signature types 1 and 2).
+    """
+    body = _object(request, {"address", "cash", "tokens", "signer"})
+    tokens = body.get("tokens", {})
+    if not isinstance(tokens, dict):
+        raise Refused(400, "tokens: an object of shares by token id")
+    signer = body.get("signer")
+    account = request.engine.fund(
+        str(body.get("address", "")),
+        _amount(body.get("cash", "0")),
+        {str(token): _amount(size) for token, size in tokens.items()},
+        None if signer is None else str(signer),
+    )
+    return {
+        "address": account.address,
+        "cash": decimal_text(account.cash),
+        "tokens": {token: decimal_text(size) for token, size in account.tokens.items()},
+    }
+
+
+def set_fault(request: Request) -> object:
+    """`POST /_exchange/faults`: puts one fault (an object) or several (a list) in force."""
+    body = request.json()
+    try:
+        faults = [Fault.model_validate(f) for f in (body if isinstance(body, list) else [body])]
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise Refused(400, f"{place}: {first['msg']}") from error
+    for fault in faults:
+        request.engine.faults.add(fault)
+    return list_faults(request)
+
+
+def list_faults(request: Request) -> object:
+    """`GET /_exchange/faults`: those in force, with how often each was asked for and struck."""
+    return {"faults": request.engine.faults.report()}
+
+
+def clear_faults(request: Request) -> object:
+    """`DELETE /_exchange/faults`: ends them all, and tells their last counts."""
+    report = list_faults(request)
+    request.engine.faults.clear()
+    return report
+
+
+def change_market(request: Request) -> object:
+    """`POST /_exchange/markets/{condition_id}`: `tick`, or `state` (with the `winner`'s name)."""
+    body = _object(request, {"tick", "state", "winner"})
+    listing, engine = market_of(request.engine, request.argument), request.engine
+    condition_id = listing.market.condition_id
+    state, winner = body.get("state"), body.get("winner")
+    if state not in {None, *get_args(MarketState)}:
+        raise Refused(400, f"state: one of {', '.join(get_args(MarketState))}")
+    if (state == "resolved") != (winner in listing.market.outcomes):
+        raise Refused(400, "winner: one of the outcomes, with state resolved and only then")
+    try:
+        if "tick" in body:
+            engine.set_tick(condition_id, _amount(body["tick"]))
+    except ValueError as error:
+        raise Refused(400, f"tick: {error}") from error
+    if state is not None:
+        index = listing.market.outcomes.index(str(winner)) if winner is not None else None
+        engine.set_state(condition_id, cast("MarketState", state), index)
+    return {"tick": decimal_text(listing.market.tick), "state": listing.state}
+
+
+def restart(request: Request) -> object:
+    """`POST /_exchange/restart`: 425 for `seconds`, then post-only (reference 8.3)."""
+    body = _object(request, {"seconds", "post_only_seconds"}) if request.body else {}
+    down, after = body.get("seconds", 5), body.get("post_only_seconds", 120)
+    if not isinstance(down, int) or not isinstance(after, int) or down < 0 or after < 0:
+        raise Refused(400, "seconds, post_only_seconds: whole numbers")
+    now_ms = request.engine.now_ms()
+    request.engine.down_until = now_ms + 1000 * down
+    request.engine.post_only_until = request.engine.down_until + 1000 * after
+    return {"restarting_seconds": down, "post_only_seconds": after}
+
+
+ROUTES: Mapping[tuple[str, str], Callable[[Request], object]] = {
+    ("GET", "/_exchange/ledger"): ledger,
+    ("GET", "/_exchange/markets"): markets,
+    ("POST", "/_exchange/markets/{}"): change_market,
+    ("POST", "/_exchange/accounts"): fund,
+    ("POST", "/_exchange/faults"): set_fault,
+    ("GET", "/_exchange/faults"): list_faults,
+    ("DELETE", "/_exchange/faults"): clear_faults,
+    ("POST", "/_exchange/restart"): restart,
+}
+"""Every call of the control face; `{}` stands for one segment of the path."""
+
+
+def _owner(request: Request) -> str | None:
+    owner = request.query.get("owner")
+    if owner is None:
+        return None
+    if not is_address(owner):
+        raise Refused(400, "owner: not an address")
+    return to_checksum_address(owner)
+
+
+def _object(request: Request, keys: set[str]) -> dict[str, object]:
+    body = request.json()
+    if not isinstance(body, dict) or not body.keys() <= keys:
+        raise Refused(400, f"an object with the keys {', '.join(sorted(keys))}")
+    return body
+
+
+def _amount(value: object) -> int:
+    """A decimal given as text or as a whole number."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise Refused(400, f"a decimal as text, please: {value!r}")
+    try:
+        return millionths(str(value))
+    except ValueError as error:
+        raise Refused(400, str(error)) from error
+
+
+def _order(order: Order) -> dict[str, object]:
+    return {
+        "order_id": order.order_id,
+        "owner": order.maker,
+        "token_id": order.token_id,
+        "side": order.side,
+        "price": decimal_text(order.price),
+        "size": decimal_text(order.size),
+        "matched": decimal_text(order.matched),
+        "status": order.status,
+        "time_in_force": order.time_in_force,
+        "received_at": order.received_at,
+        "closed_at": order.closed_at,
+    }
+
+
+def _trade(trade: Trade) -> dict[str, object]:
+    return {
+        "trade_id": trade.trade_id,
+        "taker_order_id": trade.taker_order_id,
+        "taker": trade.address,
+        "maker_orders": [
+            {
+                "order_id": maker.order_id,
+                "owner": maker.address,
+                "token_id": maker.token_id,
+                "side": maker.side,
+                "price": decimal_text(maker.price),
+                "size": decimal_text(maker.size),
+            }
+            for maker in trade.makers
+        ],
+        "token_id": trade.token_id,
+        "side": trade.side,
+        "price": decimal_text(trade.price),
+        "size": decimal_text(trade.size),
+        "fee": decimal_text(trade.fee),
+        "status": trade.status,
+        "matched_at": trade.matched_at,
+    }

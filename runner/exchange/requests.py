@@ -1,0 +1,121 @@
+"""One request and its answer, and the small readings that every part of the API shares."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from runner.exchange.engine import Engine
+from runner.exchange.listings import Listing
+from runner.exchange.records import ApiKey, Refused
+
+NO_BOOK = "No orderbook exists for the requested token id"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What the driver does with the client's connection.
+
+    Args:
+        status: HTTP status.
+        headers: Headers, with the mark that the answer is simulated.
+        body: The exact bytes.
+        delay_s: How many seconds later the answer is to be sent. The request has been applied.
+        lost: Never answer. Close the connection, or if `hang`, leave it open and silent until
+            the client gives up. Whether the request was applied doesn't show: that is the point.
+            (A delayed request is applied by `advance` when it is due; the driver does nothing.)
+        hang: See `lost`.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    delay_s: float = 0.0
+    lost: bool = False
+    hang: bool = False
+
+
+@dataclass(slots=True)
+class Request:
+    """One request as a handler sees it.
+
+    Args:
+        engine: The exchange.
+        method: Upper case.
+        path: Without the query, percent-decoding done.
+        query: The query's parameters, the last of each name.
+        headers: Names in lower case.
+        body: The exact bytes.
+        argument: What stands for the braces of the route.
+        delay_ms: Set by a handler to have its answer come later.
+    """
+
+    engine: Engine
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    argument: str = ""
+    delay_ms: int = 0
+
+    @classmethod
+    def read(
+        cls, engine: Engine, method: str, target: str, headers: Mapping[str, str], body: bytes
+    ) -> "Request":
+        """From the request line, headers and body as they came."""
+        parts = urlsplit(target)
+        lower = {name.lower(): value for name, value in headers.items()}
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        return cls(engine, method.upper(), unquote(parts.path), query, lower, body)
+
+    def key(self) -> ApiKey:
+        """The API key of a private request, its L2 headers checked.
+
+        Raises:
+            Refused: 401.
+        """
+        return self.engine.accounts.authenticated(self.headers, self.method, self.path, self.body)
+
+    def json(self) -> object:
+        """The body as JSON.
+
+        Raises:
+            Refused: 400.
+        """
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            raise Refused(400, "Invalid order payload") from error
+
+    def listing(self) -> tuple[Listing, int]:
+        """The market and outcome of the query's `token_id`.
+
+        Raises:
+            Refused: 404.
+        """
+        return listing_of(self.engine, self.query.get("token_id", ""))
+
+
+def listing_of(engine: Engine, token_id: str) -> tuple[Listing, int]:
+    """A token's market, and the token's place in it.
+
+    Raises:
+        Refused: 404.
+    """
+    listing = engine.tokens.get(token_id)
+    if listing is None:
+        raise Refused(404, NO_BOOK)
+    return listing, listing.market.token_ids.index(token_id)
+
+
+def market_of(engine: Engine, condition_id: str) -> Listing:
+    """A market by its condition.
+
+    Raises:
+        Refused: 404.
+    """
+    listing = engine.listings.get(condition_id)
+    if listing is None:
+        raise Refused(404, "market not found")
+    return listing

@@ -1,0 +1,237 @@
+"""The exchange on a loopback port: HTTP and both WebSocket channels, one process, one thread.
+
+Nothing is decided here: requests go to `Exchange.handle`, frames to a `Session`, time to
+`Exchange.advance`, and what a `Response` says is done to the client. If the engine breaks (an
+exception other than a refusal), the process ends: its memory can't be trusted any more, its
+database can.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from aiohttp import WSMsgType, web
+
+from runner.exchange.api import MARK, Exchange
+from runner.exchange.faults import Fault
+from runner.exchange.feeds import Session
+from runner.exchange.scenario import Scenario, default_scenario, load
+from runner.exchange.settlement import Delays
+
+HOST = "127.0.0.1"
+"""The only address it ever listens on: nobody else may take it for an exchange."""
+
+T = TypeVar("T")
+
+_BODY_MAX = 1 << 20
+_FRAME_MAX = 1 << 20
+_HANG_S = 3600
+_SHUTDOWN_S = 2.0
+
+
+class _Server:
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.broken = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._sessions: set[Session] = set()
+
+    async def drive(self) -> None:
+        """Lets the exchange do what is due, when it is due."""
+        while True:
+            self._changed.clear()
+            due = self.exchange.next_due()
+            wait_s = None if due is None else (due - self.exchange.now()).total_seconds()
+            if wait_s is not None and wait_s <= 0:
+                self._guarded(self.exchange.advance)
+                await asyncio.sleep(0)
+                continue
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """One HTTP request, or the handshake of a socket."""
+        if request.path.startswith("/ws/"):
+            return await self._socket(request)
+        body = await request.read()
+        response = self._guarded(
+            lambda: self.exchange.handle(request.method, request.raw_path, request.headers, body)
+        )
+        self._changed.set()
+        if response.lost:
+            if response.hang:
+                await asyncio.sleep(_HANG_S)
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
+        if response.delay_s:
+            await asyncio.sleep(response.delay_s)
+        return web.Response(status=response.status, headers=response.headers, body=response.body)
+
+    async def close_sockets(self, app: web.Application) -> None:
+        """Ends every socket, so that a shutdown waits for nobody."""
+        del app
+        for session in list(self._sessions):
+            session.close()
+
+    def _guarded(self, call: Callable[[], T]) -> T:
+        """Calls the engine; if it breaks, so does the server."""
+        whole = False
+        try:
+            result = call()
+            whole = True
+            return result
+        finally:
+            if not whole:
+                self.broken.set()
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        try:
+            session = self.exchange.connect(request.path)
+        except ValueError:
+            return web.Response(status=404, headers=MARK)
+        socket = web.WebSocketResponse(max_msg_size=_FRAME_MAX)
+        socket.headers.update(MARK)
+        await socket.prepare(request)
+        wake = asyncio.Event()
+        session.on_frame = wake.set
+        self._sessions.add(session)
+        sender = asyncio.create_task(_send(socket, session, wake))
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    self._guarded(partial(session.receive, message.data))
+        finally:
+            self._sessions.discard(session)
+            session.close()
+            await sender
+        return socket
+
+
+async def _send(socket: web.WebSocketResponse, session: Session, wake: asyncio.Event) -> None:
+    """Sends a session's frames until either side ends it."""
+    while True:
+        await wake.wait()
+        wake.clear()
+        while session.outgoing:
+            try:
+                await socket.send_str(session.outgoing.popleft())
+            except ConnectionResetError:
+                session.close()
+                return
+        if session.closed:
+            await socket.close()
+            return
+
+
+@asynccontextmanager
+async def serving(exchange: Exchange, port: int) -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """Serves an exchange on the loopback address for the time of the context.
+
+    Args:
+        exchange: What to serve; it stays the caller's to close.
+        port: 0 for any free one.
+
+    Yields:
+        The base URL, and an event that is set if the engine breaks.
+
+    Raises:
+        OSError: The port is taken.
+    """
+    server = _Server(exchange)
+    app = web.Application(client_max_size=_BODY_MAX)
+    app.router.add_route("*", "/{path:.*}", server.answer)
+    app.on_shutdown.append(server.close_sockets)
+    runner = web.AppRunner(
+        app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_S
+    )
+    await runner.setup()
+    drive = asyncio.create_task(server.drive())
+    try:
+        site = web.TCPSite(runner, HOST, port)
+        await site.start()
+        yield f"http://{HOST}:{site.port}", server.broken
+    finally:
+        drive.cancel()
+        await runner.cleanup()
+
+
+async def serve(exchange: Exchange, port: int) -> bool:
+    """Serves until SIGINT or SIGTERM; tells its address on the first line of stdout.
+
+    Returns:
+        Whether it ended as asked; False if the engine broke.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with serving(exchange, port) as (url, broken):
+        sys.stdout.write(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+        sys.stdout.flush()
+        waits = [asyncio.create_task(event.wait()) for event in (stop, broken)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        return not broken.is_set()
+
+
+def opened(state: Path | None, scenario: Scenario, clock: Callable[[], datetime]) -> Exchange:
+    """An exchange populated by a scenario; accounts are funded when its state is new.
+
+    Raises:
+        ValueError: The state belongs to other markets.
+    """
+    delays = Delays(scenario.mined_ms, scenario.confirmed_ms)
+    exchange = Exchange(state, clock, scenario.seed, scenario.markets, delays)
+    if exchange.is_new:
+        for funding in scenario.accounts:
+            exchange.fund(funding.address, funding.cash, funding.tokens)
+    for fault in scenario.faults:
+        exchange.faults.add(Fault.model_validate(fault))
+    for traders in scenario.traders(exchange.made_at):
+        exchange.add_traders(traders)
+    exchange.advance()
+    return exchange
+
+
+def run(
+    port: int,
+    state: Path | None,
+    seed: int,
+    scenario: str | Path | None,
+    clock: Callable[[], datetime],
+) -> int:
+    """`pmrun exchange`: serves until told to stop.
+
+    Args:
+        port: 0 for any free one.
+        state: Its database; None keeps everything in memory.
+        seed: All chance comes from it.
+        scenario: A file, or the name of a packaged one; None for the default one.
+        clock: Tells the time, UTC.
+
+    Returns:
+        The exit code: 0, or 1 if the engine broke.
+
+    Raises:
+        ScenarioError: The scenario can't be used.
+        OSError: The port is taken.
+    """
+    chosen = default_scenario(seed) if scenario is None else load(scenario, seed)
+    exchange = opened(state, chosen, clock)
+    try:
+        return 0 if asyncio.run(serve(exchange, port)) else 1
+    finally:
+        exchange.close()

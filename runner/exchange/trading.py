@@ -1,0 +1,330 @@
+"""The private part of the API: keys, orders, cancels, own orders and trades (reference 2 to 5)."""
+
+import base64
+from collections.abc import Mapping, Sequence
+
+from eth_utils.address import to_checksum_address
+
+from runner.exchange.accounts import ALLOWANCE
+from runner.exchange.engine import NOT_FOUND, Placed
+from runner.exchange.markets import decimal_text
+from runner.exchange.orders import Submission, check, read
+from runner.exchange.records import ApiKey, Order, Refused
+from runner.exchange.requests import Request, listing_of
+from runner.exchange.shapes import order_view, page, trade_view
+from runner.exchange.signatures import EXCHANGE, NEG_RISK_EXCHANGE, order_hash, recover
+
+BATCH_MAX = 15
+"""Orders in one `POST /orders` (reference 3.8)."""
+
+CANCELS_MAX = 1000
+"""Ids in one `DELETE /orders` (reference 4)."""
+
+_PAGE = 100
+_END = "LTE="
+
+
+def create_key(request: Request) -> object:
+    """`POST /auth/api-key`."""
+    address, nonce = request.engine.accounts.attested(request.headers)
+    key = request.engine.accounts.create_key(address, nonce)
+    request.engine.note_key(key)
+    return _credentials(key)
+
+
+def derive_key(request: Request) -> object:
+    """`GET /auth/derive-api-key`."""
+    accounts = request.engine.accounts
+    return _credentials(accounts.derive_key(*accounts.attested(request.headers)))
+
+
+def list_keys(request: Request) -> object:
+    """`GET /auth/api-keys`."""
+    address = request.key().address
+    keys = request.engine.accounts.all_keys()
+    return {"apiKeys": [key.key for key in keys if key.active and key.address == address]}
+
+
+def delete_key(request: Request) -> object:
+    """`DELETE /auth/api-key`: the key that signed the request."""
+    key = request.key()
+    key.active = False
+    request.engine.note_key(key)
+    return "OK"
+
+
+def closed_only(request: Request) -> object:
+    """`GET /auth/ban-status/closed-only`."""
+    request.key()
+    return {"closed_only": False}
+
+
+def post_order(request: Request) -> object:
+    """`POST /order`."""
+    return _accepted(_submit(request, request.key(), read(request.json())))
+
+
+def post_orders(request: Request) -> object:
+    """`POST /orders`: each leg for itself; a refused one has no id (reference 3.8)."""
+    key = request.key()
+    payloads = request.json()
+    if not isinstance(payloads, list):
+        raise Refused(400, "Invalid order payload")
+    if len(payloads) > BATCH_MAX:
+        text = f"Too many orders in payload: {len(payloads)}, max allowed: {BATCH_MAX}"
+        raise Refused(400, text)
+    submissions = [read(payload) for payload in payloads]
+    return [_leg(request, key, submission) for submission in submissions]
+
+
+def cancel_order(request: Request) -> object:
+    """`DELETE /order`."""
+    body = request.json()
+    order_id = body.get("orderID") if isinstance(body, dict) else None
+    if not isinstance(order_id, str):
+        raise Refused(400, "Invalid orderID")
+    return _cancel(request, request.key(), [order_id])
+
+
+def cancel_orders(request: Request) -> object:
+    """`DELETE /orders`: duplicates are ignored."""
+    body = request.json()
+    if not isinstance(body, list) or not all(isinstance(order_id, str) for order_id in body):
+        raise Refused(400, "Invalid order payload")
+    if len(body) > CANCELS_MAX:
+        raise Refused(400, f"Too many orders in payload, max allowed: {CANCELS_MAX}")
+    return _cancel(request, request.key(), list(dict.fromkeys(body)))
+
+
+def cancel_all(request: Request) -> object:
+    """`DELETE /cancel-all`."""
+    key = request.key()
+    return _cancel(request, key, [order.order_id for order in _open(request, key)])
+
+
+def cancel_market(request: Request) -> object:
+    """`DELETE /cancel-market-orders`; with neither key it cancels everything (reference 4)."""
+    key, body = request.key(), request.json()
+    if not isinstance(body, dict):
+        raise Refused(400, "Invalid order payload")
+    chosen = _chosen(_open(request, key), body.get("market"), body.get("asset_id"))
+    return _cancel(request, key, [order.order_id for order in chosen])
+
+
+def get_order(request: Request) -> object:
+    """`GET /data/order/{id}`: any status; null if unknown, or killed with nothing matched."""
+    key, order = request.key(), request.engine.orders.get(request.argument)
+    if order is None or order.signer != key.address or _killed(order):
+        return None
+    return order_view(order, request.engine.listings[order.condition_id].market)
+
+
+def get_orders(request: Request) -> object:
+    """`GET /data/orders`: open orders, a page at a time; with `id` that one in any status."""
+    key, query = request.key(), request.query
+    if (wanted := query.get("id")) is not None:
+        order = request.engine.orders.get(wanted)
+        own = order is not None and order.signer == key.address and not _killed(order)
+        orders: Sequence[Order] = [order] if order is not None and own else []
+    else:
+        orders = _open(request, key)
+    orders = _chosen(orders, query.get("market"), query.get("asset_id"))
+    listings = request.engine.listings
+    return _page(request, [order_view(o, listings[o.condition_id].market) for o in orders])
+
+
+def get_trades(request: Request) -> object:
+    """`GET /data/trades`: own trades, newest first.
+
+    `market` and `asset_id` look at the taker's asset (reference 5.3), `before` and `after`
+    (seconds) leave out their own second, `maker_address` looks at any party's wallet.
+    """
+    key, query, engine = request.key(), request.query, request.engine
+    before, after = (_seconds(query.get(name)) for name in ("before", "after"))
+    rows: list[object] = []
+    for trade in reversed(engine.trades.values()):
+        side = engine.feeds.side_of(trade, key.address)
+        second = trade.matched_at // 1000
+        wallets = {trade.address, *(maker.address for maker in trade.makers)}
+        if (
+            side is not None
+            and query.get("id") in {None, trade.trade_id}
+            and query.get("market") in {None, trade.condition_id}
+            and query.get("asset_id") in {None, trade.token_id}
+            and query.get("maker_address", "").lower() in {"", *(w.lower() for w in wallets)}
+            and (before is None or second < before)
+            and (after is None or second > after)
+        ):
+            rows.append(trade_view(trade, engine.listings[trade.condition_id].market, side))
+    return _page(request, rows)
+
+
+def balance(request: Request) -> object:
+    """`GET /balance-allowance`: settled balances in base units; nothing is subtracted."""
+    key, query = request.key(), request.query
+    account = request.engine.accounts.wallet(key.address, _signature_type(query))
+    kind = query.get("asset_type")
+    if kind == "COLLATERAL":
+        held = account.cash if account else 0
+    elif kind == "CONDITIONAL":
+        token_id = query.get("token_id", "")
+        listing_of(request.engine, token_id)
+        held = account.tokens.get(token_id, 0) if account else 0
+    else:
+        raise Refused(400, "assetAddress invalid hex address")
+    allowances = dict.fromkeys((EXCHANGE, NEG_RISK_EXCHANGE), ALLOWANCE)
+    return {"balance": str(held), "allowances": allowances}
+
+
+def refresh_balance(request: Request) -> object:
+    """`GET /balance-allowance/update`: nothing is cached here, so nothing is to be done."""
+    request.key()
+    return b""
+
+
+def heartbeat(request: Request) -> object:
+    """`POST /v1/heartbeats` (reference 5.6)."""
+    key, body = request.key(), request.json()
+    given = body.get("heartbeat_id", "") if isinstance(body, dict) else None
+    answer = request.engine.heartbeat(key, given) if isinstance(given, str) else None
+    if answer is None:
+        wrong = "Invalid Heartbeat ID"
+        raise Refused(400, wrong, {"error_msg": wrong, "heartbeat_id": key.heartbeat_id})
+    return {"heartbeat_id": answer}
+
+
+def _submit(request: Request, key: ApiKey, submission: Submission) -> Placed:
+    """Checks one posted order and hands it to the engine.
+
+    Raises:
+        Refused: As reference 3.9 has it.
+    """
+    engine, signed = request.engine, submission.order
+    if submission.owner != key.key:
+        raise Refused(400, "the order owner has to be the owner of the API KEY")
+    if to_checksum_address(signed.signer) != key.address:
+        raise Refused(400, "the order signer address has to be the address of the API KEY")
+    if signed.signature_type == 3:
+        raise Refused(400, "orders of deposit wallets (signature type 3) are not available yet")
+    listing, outcome = listing_of(engine, str(signed.token_id))
+    market = listing.market
+    maker = to_checksum_address(signed.maker)
+    wallet = engine.accounts.wallet(key.address, signed.signature_type)
+    if signed.signature_type == 0 and maker != key.address:
+        raise Refused(400, "invalid signature")
+    if signed.signature_type != 0 and (wallet is None or wallet.address != maker):
+        raise Refused(400, "invalid signature")
+    digest = order_hash(signed, market.neg_risk)
+    if recover(digest, signed.signature) != key.address:
+        raise Refused(400, "invalid signature")
+    order_id = f"0x{digest.hex()}"
+    now_ms = engine.now_ms()
+    terms = check(submission, order_id, market, now_ms // 1000)
+    order = Order(
+        order_id=order_id,
+        owner=key.key,
+        maker=maker,
+        signer=key.address,
+        condition_id=market.condition_id,
+        outcome=outcome,
+        token_id=market.token_ids[outcome],
+        side=signed.side,
+        price=terms.price,
+        size=terms.size,
+        dollars=terms.dollars,
+        time_in_force=submission.time_in_force,
+        expiration=submission.expiration,
+        post_only=submission.post_only,
+        received_at=now_ms,
+    )
+    placed = engine.submit(order)
+    if placed.trade_ids:
+        request.delay_ms = max(request.delay_ms, market.taker_delay_ms)
+    return placed
+
+
+def _leg(request: Request, key: ApiKey, submission: Submission) -> dict[str, object]:
+    try:
+        return _accepted(_submit(request, key, submission))
+    except Refused as refused:
+        return {
+            "success": True,
+            "errorMsg": refused.text,
+            "orderID": "",
+            "status": "",
+            "makingAmount": "",
+            "takingAmount": "",
+        }
+
+
+def _accepted(placed: Placed) -> dict[str, object]:
+    """The answer of reference 3.8; what rests is `live`, also with a part matched."""
+    matched = bool(placed.trade_ids)
+    return {
+        "success": True,
+        "errorMsg": "",
+        "orderID": placed.order_id,
+        "status": "live" if placed.rests else "matched",
+        "makingAmount": decimal_text(placed.gave) if matched else "",
+        "takingAmount": decimal_text(placed.got) if matched else "",
+        "tradeIDs": list(placed.trade_ids),
+    }
+
+
+def _cancel(request: Request, key: ApiKey, order_ids: Sequence[str]) -> object:
+    done = {order_id: request.engine.cancel(order_id, key.address) for order_id in order_ids}
+    return {
+        "canceled": [order_id for order_id, gone in done.items() if gone],
+        "not_canceled": {order_id: NOT_FOUND for order_id, gone in done.items() if not gone},
+    }
+
+
+def _open(request: Request, key: ApiKey) -> list[Order]:
+    """The open orders of every wallet that a key's address signs for."""
+    wallets = [a.address for a in request.engine.accounts.all() if a.signer == key.address]
+    return [order for wallet in wallets for order in request.engine.open_orders(wallet)]
+
+
+def _chosen(orders: Sequence[Order], market: object, asset_id: object) -> list[Order]:
+    return [
+        order
+        for order in orders
+        if (not market or order.condition_id == market)
+        and (not asset_id or order.token_id == asset_id)
+    ]
+
+
+def _killed(order: Order) -> bool:
+    """Whether it was killed on arrival: the real exchange forgets those (reference 5.2)."""
+    return order.time_in_force in {"FAK", "FOK"} and order.matched == 0
+
+
+def _page(request: Request, rows: Sequence[object]) -> object:
+    cursor = request.query.get("next_cursor") or "MA=="
+    try:
+        start = int(base64.b64decode(cursor, validate=True))
+    except ValueError as error:
+        raise Refused(400, "next item not valid") from error
+    if start < 0:
+        return page(rows, len(rows), _PAGE, _END, _END)
+    following = base64.b64encode(str(start + _PAGE).encode()).decode()
+    return page(rows, start, _PAGE, _END, following)
+
+
+def _seconds(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise Refused(400, "invalid time")
+    return int(text)
+
+
+def _signature_type(query: Mapping[str, str]) -> int:
+    text = query.get("signature_type", "0")
+    if text not in {"0", "1", "2", "3"}:
+        raise Refused(400, "invalid signature type")
+    return int(text)
+
+
+def _credentials(key: ApiKey) -> object:
+    return {"apiKey": key.key, "secret": key.secret, "passphrase": key.passphrase}
