@@ -14,7 +14,6 @@ Invariants, by number (the tests bear them):
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
@@ -24,10 +23,11 @@ from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from runner.exchange import scenario_schema as schema
-from runner.exchange.engine import Traders
+from runner.exchange.engine import Engine, Traders
+from runner.exchange.faults import Fault
 from runner.exchange.flow import LOT, Flow, FlowStyle, StandingBook
 from runner.exchange.markets import ONE, MarketConfig, Side, decimal_text
 from runner.exchange.replay import Pace, Recording, RecordingError, Replay, load_recording
@@ -90,7 +90,7 @@ class Scenario:
         markets: as the engine lists them.
         others: who trades on which of the markets, by condition id.
         accounts: funded at the start.
-        faults: bodies for the fault face; whole numbers as such, decimals as text.
+        faults: in force from the start.
         mined_ms, confirmed_ms: shortest and longest time from a trade's match to mined, and
             from mined to confirmed, in milliseconds.
     """
@@ -99,7 +99,7 @@ class Scenario:
     markets: tuple[MarketConfig, ...]
     others: Mapping[str, Others]
     accounts: tuple[Funding, ...]
-    faults: tuple[Mapping[str, str | int], ...]
+    faults: tuple[Fault, ...]
     mined_ms: tuple[int, int]
     confirmed_ms: tuple[int, int]
 
@@ -115,6 +115,22 @@ class Scenario:
             for market in self.markets
             if market.condition_id in self.others
         )
+
+    def populate(self, engine: Engine, started_at: datetime, *, fresh: bool) -> None:
+        """Bring the accounts, the faults and the other people to an engine of these markets.
+
+        Args:
+            engine: made with this scenario's `markets` and `seed`.
+            started_at: as for `traders`.
+            fresh: whether its state was just made: only then are the accounts funded.
+        """
+        if fresh:
+            for funding in self.accounts:
+                engine.fund(funding.address, funding.cash, funding.tokens)
+        for fault in self.faults:
+            engine.faults.add(fault)
+        for trader in self.traders(started_at):
+            engine.add_traders(trader)
 
 
 def load(where: str | Path, seed: int | None = None) -> Scenario:
@@ -141,7 +157,7 @@ def load(where: str | Path, seed: int | None = None) -> Scenario:
     try:
         file = schema.ScenarioFile.model_validate(document.value)
     except ValidationError as error:
-        problems.extend(_schema_problems(error, document))
+        problems.extend(schema.problems_of(error, document))
         raise _refused(path, problems) from error
     builder = _Builder(file, document, path.parent)
     scenario = builder.scenario(file.seed if seed is None else seed)
@@ -176,47 +192,6 @@ def _refused(path: Path, problems: list[Problem]) -> ScenarioError:
     return ScenarioError(
         tuple(f"{path}:{p.line}:{p.column}: {p.field}: {p.message}" for p in sorted(set(problems)))
     )
-
-
-KEYS = sorted(
-    {
-        name
-        for model in vars(schema).values()
-        if isinstance(model, type) and issubclass(model, BaseModel)
-        for name in model.model_fields
-    }
-)
-"""Every key a scenario file knows, for near misses."""
-
-
-_SAID_PLAINLY = {
-    "missing": "is required",
-    "model_type": "must be a mapping of keys to values",
-    "dict_type": "must be a mapping of keys to values",
-    "tuple_type": "must be a list",
-    "string_type": "must be text",
-}
-
-
-def _schema_problems(error: ValidationError, document: Document) -> Iterator[Problem]:
-    refused = {(problem.line, problem.column) for problem in document.problems}
-    for detail in error.errors(include_url=False):
-        loc: Loc = detail["loc"]
-        at_key = loc[-1:] == ("[key]",)
-        if at_key:
-            loc = loc[:-1]
-        match detail["type"]:
-            case "value_error":
-                message = str(detail["ctx"]["error"])
-            case "extra_forbidden":
-                near = difflib.get_close_matches(str(loc[-1]), KEYS, 1)
-                message = f"no such key; did you mean {near[0]}?" if near else "no such key"
-                at_key = True
-            case _:
-                message = _SAID_PLAINLY.get(detail["type"], detail["msg"])
-        problem = document.problem(loc, message, at_key=at_key)
-        if (problem.line, problem.column) not in refused:  # what wasn't read can't be judged
-            yield problem
 
 
 class _Builder:
@@ -368,14 +343,14 @@ class _Builder:
                         held[token] = size
             yield Funding(account.address, account.cash, held)
 
-    def _faults(self) -> Iterator[Mapping[str, str | int]]:
-        for fault in self._file.faults:
-            body: dict[str, str | int] = fault.model_dump(exclude_none=True)
-            if fault.rate is not None:
-                body["rate"] = decimal_text(fault.rate)
-            if fault.seconds is not None:
-                body["seconds"] = decimal_text(fault.seconds * 1000)
-            yield body
+    def _faults(self) -> Iterator[Fault]:
+        for keys in self._file.faults:
+            given: dict[str, object] = keys.model_dump(exclude_none=True)
+            if keys.rate is not None:
+                given["rate"] = decimal_text(keys.rate)
+            if keys.seconds is not None:
+                given["seconds"] = decimal_text(keys.seconds * 1000)
+            yield Fault.model_validate(given)
 
 
 def _digest(purpose: str, *names: str) -> str:

@@ -6,13 +6,17 @@ share (seconds: in milliseconds); each bound is named in the message of its refu
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from runner.exchange.faults import FaultName
 from runner.exchange.markets import ONE, decimal_text, millionths
+from runner.exchange.yamldoc import Document, Loc, Problem
 
 
 def _decimal(low: int, high: int, places: int = 6) -> BeforeValidator:
@@ -96,7 +100,9 @@ Slug = Annotated[
 Address = Annotated[str, _text(r"0x[0-9a-fA-F]{40}", "0x and 40 hex digits")]
 ConditionId = Annotated[str, _text(r"0x[0-9a-f]{64}", "0x and 64 lower-case hex digits")]
 TokenId = Annotated[str, _text(r"[1-9][0-9]{0,77}", "a token id in decimal digits")]
-RequestPath = Annotated[str, _text(r"/\S*", "the path of a request, such as /order")]
+RequestPath = Annotated[
+    str, _text(r"/\S*", "the path of a request or a shell pattern of it, such as /order")
+]
 
 
 class _Strict(BaseModel):
@@ -125,16 +131,17 @@ class Account(_Strict):
     tokens: dict[str, dict[str, Amount]] = {}
 
 
-class Fault(_Strict):
-    """What goes wrong, as `POST /_exchange/faults` takes it."""
+class FaultKeys(_Strict):
+    """What goes wrong, as `POST /_exchange/faults` takes it (`faults.Fault`)."""
 
-    name: Text
+    name: FaultName
     rate: Share | None = None
     every: Count | None = None
     count: Count | None = None
     method: Literal["GET", "POST", "DELETE"] | None = None
     path: RequestPath | None = None
-    seconds: Seconds | None = None
+    seconds: Annotated[int, _decimal(0, 3_600_000, places=3)] | None = None
+    hang: YesNo = False
 
 
 class Book(_Strict):
@@ -193,5 +200,40 @@ class ScenarioFile(_Strict):
     settlement: Settlement = Settlement()
     fee: Fee = Fee()
     accounts: tuple[Account, ...] = ()
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[FaultKeys, ...] = ()
     markets: Annotated[tuple[Market, ...], BeforeValidator(_not_empty)]
+
+
+KEYS = sorted({name for model in _Strict.__subclasses__() for name in model.model_fields})
+"""Every key a scenario file knows, for near misses."""
+
+
+_SAID_PLAINLY = {
+    "missing": "is required",
+    "model_type": "must be a mapping of keys to values",
+    "dict_type": "must be a mapping of keys to values",
+    "tuple_type": "must be a list",
+    "string_type": "must be text",
+}
+
+
+def problems_of(error: ValidationError, document: Document) -> Iterator[Problem]:
+    """What doesn't fit the schema, each with its place in the document."""
+    refused = {(problem.line, problem.column) for problem in document.problems}
+    for detail in error.errors(include_url=False):
+        loc: Loc = detail["loc"]
+        at_key = loc[-1:] == ("[key]",)
+        if at_key:
+            loc = loc[:-1]
+        match detail["type"]:
+            case "value_error":
+                message = str(detail["ctx"]["error"])
+            case "extra_forbidden":
+                near = difflib.get_close_matches(str(loc[-1]), KEYS, 1)
+                message = f"no such key; did you mean {near[0]}?" if near else "no such key"
+                at_key = True
+            case _:
+                message = _SAID_PLAINLY.get(detail["type"], detail["msg"])
+        problem = document.problem(loc, message, at_key=at_key)
+        if (problem.line, problem.column) not in refused:  # what wasn't read can't be judged
+            yield problem

@@ -7,18 +7,20 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.exchange import scenario_schema
+from runner.exchange.engine import Engine
+from runner.exchange.faults import Fault, FaultName
 from runner.exchange.flow import Flow, FlowStyle, StandingBook
 from runner.exchange.markets import ONE
 from runner.exchange.replay import Replay
 from runner.exchange.scenario import (
     DATA,
-    KEYS,
     PACKAGED,
     Funding,
     Played,
@@ -166,9 +168,26 @@ faults:
             Funding(holder, 100_250_000, {market.token_ids[1]: 7_000_000}),
         )
         assert scenario.faults == (
-            {"name": "lose_answer", "every": 3, "method": "POST", "path": "/order"},
-            {"name": "delay_answer", "rate": "0.5", "seconds": "1.5"},
+            Fault(name="lose_answer", every=3, method="POST", path="/order"),
+            Fault(name="delay_answer", rate=0.5, seconds=1.5),
         )
+
+        engine = Engine(None, lambda: STARTED, scenario.seed, scenario.markets)
+        scenario.populate(engine, STARTED, fresh=True)
+        engine.advance()
+        account = engine.accounts.find(holder)
+        assert account is not None
+        assert (account.cash, account.tokens) == (100_250_000, {market.token_ids[1]: 7_000_000})
+        assert [fault["name"] for fault in engine.faults.report()] == [
+            "lose_answer",
+            "delay_answer",
+        ]
+        book = engine.listings[market.condition_id].book
+        assert book.levels(bid=True) == [(400_000, 10_500_000)]
+
+        reopened = Engine(None, lambda: STARTED, scenario.seed, scenario.markets)
+        scenario.populate(reopened, STARTED, fresh=False)
+        assert reopened.accounts.find(holder) is None
 
     def test_a_recording_beside_the_scenario_is_found(self, tmp_path: Path) -> None:
         shutil.copy(DATA / f"{RECORDED}.jsonl.gz", tmp_path / "mine.gz")
@@ -216,7 +235,8 @@ DOCUMENT_PROBLEMS = [
     (BASE + "<<: {seed: 1}\n", "5:1: <<: merge keys aren't read"),
     (BASE + "seed: 08a\n", "5:7: seed: must be a whole number"),
     (BASE + "accounts: [{address: 0x12}]\n", "5:22: accounts[0].address: must be 0x and 40"),
-    (BASE + "faults: [{name: x, rate: 1.5}]\n", "5:26: faults[0].rate: must be a plain decimal"),
+    (BASE + "faults: [{name: lose_answer, rate: 1.5}]\n", "5:36: faults[0].rate: must be a"),
+    (BASE + "faults: [{name: lose_anwser}]\n", "5:17: faults[0].name: Input should be 'lose_"),
     (
         BASE + f"accounts: [{{address: 0x{'0' * 40}, tokens: {{rain: {{Maybe: 1}}}}}}]\n",
         "5:82: accounts[0].tokens.rain.Maybe: no such market and outcome",
@@ -282,4 +302,10 @@ class TestProblems:
 
 def test_every_key_is_documented() -> None:
     text = DOCS.read_text(encoding="utf-8")
-    assert [key for key in KEYS if f"`{key}`" not in text] == []
+    assert [key for key in scenario_schema.KEYS if f"`{key}`" not in text] == []
+    assert [name for name in get_args(FaultName) if f"`{name}`" not in text] == []
+
+
+def test_the_example_in_the_docs_loads(tmp_path: Path) -> None:
+    example = DOCS.read_text(encoding="utf-8").partition("```yaml\n")[2].partition("```")[0]
+    assert read(tmp_path, example).seed == 7
