@@ -26,7 +26,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from runner.exchange import scenario_schema as schema
-from runner.exchange.engine import Engine, Traders
+from runner.exchange.engine import Traders
 from runner.exchange.faults import Fault
 from runner.exchange.flow import LOT, Flow, FlowStyle, StandingBook
 from runner.exchange.markets import ONE, MarketConfig, Side, decimal_text
@@ -115,22 +115,6 @@ class Scenario:
             for market in self.markets
             if market.condition_id in self.others
         )
-
-    def populate(self, engine: Engine, started_at: datetime, *, fresh: bool) -> None:
-        """Bring the accounts, the faults and the other people to an engine of these markets.
-
-        Args:
-            engine: made with this scenario's `markets` and `seed`.
-            started_at: as for `traders`.
-            fresh: whether its state was just made: only then are the accounts funded.
-        """
-        if fresh:
-            for funding in self.accounts:
-                engine.fund(funding.address, funding.cash, funding.tokens)
-        for fault in self.faults:
-            engine.faults.add(fault)
-        for trader in self.traders(started_at):
-            engine.add_traders(trader)
 
 
 def load(where: str | Path, seed: int | None = None) -> Scenario:

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.exchange import scenario_schema
-from runner.exchange.engine import Engine
 from runner.exchange.faults import Fault, FaultName
 from runner.exchange.flow import Flow, FlowStyle, StandingBook
 from runner.exchange.markets import ONE
@@ -30,6 +29,7 @@ from runner.exchange.scenario import (
     default_scenario,
     load,
 )
+from runner.exchange.server import opened
 from runner.exchange.yamldoc import parse
 
 DOCS = Path(__file__).parents[2] / "docs" / "scenarios.md"
@@ -172,22 +172,14 @@ faults:
             Fault(name="delay_answer", rate=0.5, seconds=1.5),
         )
 
-        engine = Engine(None, lambda: STARTED, scenario.seed, scenario.markets)
-        scenario.populate(engine, STARTED, fresh=True)
-        engine.advance()
-        account = engine.accounts.find(holder)
+        exchange = opened(None, scenario, lambda: STARTED)
+        account = exchange.accounts.find(holder)
         assert account is not None
         assert (account.cash, account.tokens) == (100_250_000, {market.token_ids[1]: 7_000_000})
-        assert [fault["name"] for fault in engine.faults.report()] == [
-            "lose_answer",
-            "delay_answer",
-        ]
-        book = engine.listings[market.condition_id].book
+        reported = exchange.faults.report()
+        assert [fault["name"] for fault in reported] == ["lose_answer", "delay_answer"]
+        book = exchange.listings[market.condition_id].book
         assert book.levels(bid=True) == [(400_000, 10_500_000)]
-
-        reopened = Engine(None, lambda: STARTED, scenario.seed, scenario.markets)
-        scenario.populate(reopened, STARTED, fresh=False)
-        assert reopened.accounts.find(holder) is None
 
     def test_a_recording_beside_the_scenario_is_found(self, tmp_path: Path) -> None:
         shutil.copy(DATA / f"{RECORDED}.jsonl.gz", tmp_path / "mine.gz")
