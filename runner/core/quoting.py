@@ -316,14 +316,12 @@ class _Peg:
         ]
 
     def standing(self, memory: Memory, now: datetime) -> Decimal | None:
-        """The price it has: that of its orders, or what it chose less than a dwell time ago."""
-        prices = [self.turn(order.price) for order in self.kept()]
-        if prices:
-            return max(prices)
-        if memory.price is None or memory.moved_at is None:
-            return None
-        fresh = now < memory.moved_at + pace.span(self.spec.dwell_seconds)
-        return self.turn(memory.price) if fresh else None
+        """The price it has: what it chose within a dwell time, else that of its orders."""
+        dwell = pace.span(self.spec.dwell_seconds)
+        fresh = memory.moved_at is not None and now <= memory.moved_at + dwell
+        if fresh and memory.price is not None:
+            return self.turn(memory.price)
+        return max((self.turn(order.price) for order in self.kept()), default=None)
 
     def standing_quote(self, quantity: Decimal) -> Quote | None:
         """The quote it has while it holds: what stands within the limit may be sent again."""
