@@ -352,7 +352,9 @@ class TestRules:
         script=st.lists(
             st.one_of(
                 st.tuples(st.just("book"), SIZES, SIZES),
-                st.tuples(st.just("take"), SOME, st.just(0)),
+                st.tuples(
+                    st.just("take"), SOME.map(lambda size: size + ONE), st.just(0)
+                ),  # over a dollar
             ),
             max_size=12,
         ),
