@@ -145,6 +145,12 @@ class Book:
     asks: tuple[Level, ...]
     at: datetime
 
+    @property
+    def mid(self) -> Decimal | None:
+        """Halfway between the best prices; the only best price of a one-sided book; or None."""
+        best = [side[0].price for side in (self.bids, self.asks) if side]
+        return sum(best, Decimal(0)) / len(best) if best else None
+
 
 @dataclass(frozen=True, slots=True)
 class MarketInfo:

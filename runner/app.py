@@ -1,0 +1,435 @@
+"""The composition root: the one place that holds the clock and chance, and builds real objects."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets  # noqa: TID251 - this is the app that hands it out
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from random import SystemRandom
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from eth_account import Account
+from pydantic import SecretStr
+
+from runner.core.errors import PlanError, VenueUnreachable
+from runner.core.plan import MarketRef
+from runner.plan_folder import PlanFolder, Watcher
+from runner.reconciler import Config, Reconciler, VenueSweep
+from runner.report import logs
+from runner.store import Latch, RunnerLock, Store
+from runner.store.lock import holder
+from runner.venue.client import Venue
+from runner.venue.requests import VenueSettings
+from runner.venue.signing import Signer
+from runner.venue.streams import Streams
+from runner.venue.wire import Hosts, HttpWire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from runner.core.model import Book, MarketInfo
+    from runner.settings import Settings
+    from runner.venue.streams import Hearers
+
+PAPER_CASH = "10000"
+_SALT_BITS = 53  # reference 1.2: a JSON number that every reader keeps exact
+_START_TRIES = 200  # of 50 ms: how long the embedded exchange may take to come up
+
+
+def now() -> datetime:
+    """The wall clock, aware and UTC. Only this module holds it."""
+    return datetime.now(UTC)  # noqa: TID251 - the one real clock
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """An exchange that answers: where, and as whom we trade there."""
+
+    url: str
+    key: SecretStr
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MarketView:
+    """What `pmrun market` shows of one market: each outcome's rules and book."""
+
+    outcomes: tuple[tuple[MarketInfo, Book, str | None], ...]
+
+
+def run(*, plans: Path, state: Path, exchange: str, until_done: bool, settings: Settings) -> int:
+    """Reconcile until stopped; the exit code of `pmrun up`.
+
+    Raises:
+        SafetyRefusal: another runner works on the database, or it can't be used.
+        VenueUnreachable: the exchange does not answer.
+    """
+    state.parent.mkdir(parents=True, exist_ok=True)
+    lock = RunnerLock.acquire(state)
+    try:
+        place = _exchange(exchange, state, settings)
+        logs.configure(
+            level=settings.logging.level,
+            style=settings.logging.format,
+            file=settings.log_file(state),
+            secrets=[place.key],
+        )
+        store = Store.open(state)
+        try:
+            asyncio.run(_run(plans, state, store, place, settings, until_done=until_done))
+        finally:
+            store.close()
+    finally:
+        lock.release()
+    return 0
+
+
+async def _run(
+    plans: Path,
+    state: Path,
+    store: Store,
+    place: Exchange,
+    settings: Settings,
+    *,
+    until_done: bool,
+) -> None:
+    log = structlog.get_logger()
+    folder = PlanFolder(plans, settle_s=settings.reconcile.settle_seconds)
+    async with _venue(place, settings) as (wire, venue):
+
+        def streams(hearers: Hearers) -> Streams:
+            return Streams(wire, venue, now, rng=SystemRandom(), hearers=hearers)
+
+        reconciler = Reconciler(
+            store=store,
+            venue=venue,
+            streams=streams,
+            scan=folder.scan,
+            latch=Latch(state),
+            state_path=state,
+            config=_config(settings),
+            now=now,
+            salt=lambda: secrets.randbits(_SALT_BITS),
+            seed=lambda: secrets.token_hex(16),
+            log=log,
+        )
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, reconciler.stop)
+
+        def hint() -> None:
+            loop.call_soon_threadsafe(reconciler.hint_files)
+
+        watcher = Watcher(plans, hint)
+        watcher.start()
+        log.info("runner started", plans=str(plans), state=str(state), exchange=place.url)
+        try:
+            await reconciler.run(until_done=until_done)
+        finally:
+            watcher.stop()
+        log.info("runner stopped")
+
+
+def _config(settings: Settings) -> Config:
+    reconcile = settings.reconcile
+    return Config(
+        limits=settings.limits(),
+        rescan_s=reconcile.rescan_seconds,
+        settle_s=reconcile.settle_seconds,
+        full_reconcile_s=reconcile.full_reconcile_seconds,
+        removal_grace_s=reconcile.removal_grace_seconds,
+        order_life_s=reconcile.order_life_seconds,
+        actions_per_pass=reconcile.max_actions_per_pass,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _venue(place: Exchange, settings: Settings) -> AsyncIterator[tuple[HttpWire, Venue]]:
+    wire = HttpWire(Hosts.under(place.url))
+    try:
+        yield (
+            wire,
+            Venue(
+                wire,
+                Signer(
+                    place.key,
+                    chain_id=settings.exchange.chain_id,
+                    signature_type=settings.exchange.signature_type,
+                    funder=settings.exchange.funder,
+                ),
+                now,
+                rng=SystemRandom(),
+                settings=VenueSettings(
+                    write_timeout_s=settings.reconcile.request_timeout_seconds,
+                    read_timeout_s=settings.reconcile.request_timeout_seconds,
+                ),
+                odd=lambda word: structlog.get_logger().warning("unknown word", word=word),
+            ),
+        )
+    finally:
+        await wire.close()
+
+
+# which exchange
+
+
+def _exchange(exchange: str, state: Path, settings: Settings) -> Exchange:
+    if exchange == "embedded":
+        return join_embedded(state)
+    if settings.private_key is None:
+        raise PlanError("PMRUN_PRIVATE_KEY: set it in .env; a URL trades with the settings' key")
+    place = Exchange(exchange, settings.private_key)
+    record = {"url": exchange, "pid": None, "account": _address(place.key)}
+    _write_private(state.parent / "exchange.json", json.dumps(record))
+    return place
+
+
+def join_embedded(state: Path, *, scenario: str | None = None) -> Exchange:
+    """The embedded exchange recorded beside the database if it answers, else a new one.
+
+    It is a process of its own: a killed runner leaves it alive, and its state and the throwaway
+    key of the paper account lie beside the database, so that paper positions survive a reboot.
+
+    Raises:
+        VenueUnreachable: it does not come up.
+    """
+    state.parent.mkdir(parents=True, exist_ok=True)
+    key = _paper_key(state.parent / "paper.key")
+    record = state.parent / "exchange.json"
+    known = recorded(state)
+    if known is not None and _answers(known["url"]):
+        return Exchange(known["url"], key, known.get("pid"))
+    started = _start_embedded(state.parent, scenario)
+    place = Exchange(str(started["url"]), key, int(started["pid"]))
+    address = _address(key)
+    accounts = _control(place.url, "/_exchange/ledger?owner=" + address)["accounts"]
+    if not accounts:
+        funds = {"address": address, "cash": PAPER_CASH, "tokens": {}}
+        _control(place.url, "/_exchange/accounts", funds)
+    _write_private(record, json.dumps({**started, "account": address}))
+    return place
+
+
+def recorded(state: Path) -> dict[str, Any] | None:
+    """The exchange recorded beside the database, or None."""
+    try:
+        found: dict[str, Any] = json.loads((state.parent / "exchange.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    return found
+
+
+def _start_embedded(folder: Path, scenario: str | None) -> dict[str, Any]:
+    command = [sys.executable, "-m", "runner.exchange", "--port", "0"]
+    command += ["--state", str(folder / "exchange.db")]
+    if scenario is not None:
+        command += ["--scenario", scenario]
+    log = folder / "logs" / "exchange.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as errors:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+    if process.stdout is None:
+        raise VenueUnreachable("the embedded exchange has no output to read")
+    line = process.stdout.readline()
+    try:
+        started: dict[str, Any] = json.loads(line)
+    except ValueError:
+        raise VenueUnreachable(f"the embedded exchange did not start; see {log}") from None
+    for _ in range(_START_TRIES):
+        if _answers(str(started["url"])):
+            return started
+        time.sleep(0.05)
+    raise VenueUnreachable(f"the embedded exchange does not answer; see {log}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return bool(_control(url, "/_exchange/markets"))
+    except VenueUnreachable:
+        return False
+
+
+def _control(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    """One call to the embedded exchange's control face, outside the loop."""
+
+    async def call() -> bytes:
+        wire = HttpWire(Hosts.under(url))
+        try:
+            name, _, query = path.partition("?")
+            answer = await wire.request(
+                "GET" if body is None else "POST",
+                name,
+                query=dict(pair.split("=") for pair in query.split("&")) if query else None,
+                body=b"" if body is None else json.dumps(body).encode(),
+                timeout_s=5,
+            )
+        finally:
+            await wire.close()
+        if answer.status != 200:
+            raise VenueUnreachable(f"{url}{name}: {answer.status}")
+        return answer.body
+
+    from runner.venue.ports import WireError  # noqa: PLC0415
+
+    try:
+        return json.loads(asyncio.run(call()))
+    except WireError as error:
+        raise VenueUnreachable(f"{url}: {error}") from None
+
+
+def _paper_key(path: Path) -> SecretStr:
+    """The paper account's throwaway key: made once, kept beside the database, 0600."""
+    if not path.exists():
+        _write_private(path, "0x" + secrets.token_hex(32))
+    return SecretStr(path.read_text("utf-8").strip())
+
+
+def _address(key: SecretStr) -> str:
+    return str(Account.from_key(key.get_secret_value()).address)
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write whole or not at all, readable by us alone."""
+    temporary = path.with_name(f".{path.name}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+
+
+def _known_exchange(state: Path, settings: Settings | None) -> Exchange:
+    """The exchange of the commands that work without a runner."""
+    known = recorded(state)
+    if known is None:
+        raise VenueUnreachable(f"no exchange is recorded beside {state}: `pmrun up` records it")
+    key_file = state.parent / "paper.key"
+    if known.get("pid") is None and settings is not None and settings.private_key is not None:
+        return Exchange(known["url"], settings.private_key)
+    return Exchange(known["url"], _paper_key(key_file), known.get("pid"))
+
+
+# the commands that work without a runner
+
+
+def halt(state: Path, reason: str, settings: Settings) -> int:
+    """Latch first, then cancel until the exchange shows nothing of ours live.
+
+    With a runner alive it does the same beside it: a cancel may be sent twice.
+
+    Raises:
+        SafetyRefusal: there is no state database.
+        VenueUnreachable: the latch is set, but what is live could not be cancelled.
+    """
+    Latch(state).set(reason, now())
+    print(f"halted: no new order will be sent ({state}.halt)", file=sys.stderr)  # noqa: T201
+    return _sweep(state, settings, f"halt: {reason}")
+
+
+def cancel_all(state: Path, reason: str, settings: Settings) -> int:
+    """Pause every plan and cancel everything of ours, without a runner.
+
+    Raises:
+        SafetyRefusal: a runner has come up meanwhile: ask it.
+    """
+    lock = RunnerLock.acquire(state)
+    try:
+        store = Store.open(state)
+        try:
+            with store.transaction(now()) as tx:
+                for plan in tx.plans():
+                    if tx.set_pause(plan.plan, "operator", on=True):
+                        tx.event("plan", plan.plan, "operator_paused", detail="cancel --all")
+        finally:
+            store.close()
+        return _sweep(state, settings, f"cancel --all {reason}".strip())
+    finally:
+        lock.release()
+
+
+def _sweep(state: Path, settings: Settings, why: str) -> int:
+    if not state.is_file():
+        print("no state database: nothing of ours to cancel", file=sys.stderr)  # noqa: T201
+        return 0
+    place = _known_exchange(state, settings)
+
+    async def sweep() -> int:
+        async with _venue(place, settings) as (_, venue):
+            return await VenueSweep(state, venue, now, write=holder(state) is None).run(why)
+
+    left = asyncio.run(sweep())
+    if left:
+        raise VenueUnreachable(f"{left} orders may still be live: run the command again")
+    print("the exchange shows no order of ours live", file=sys.stderr)  # noqa: T201
+    return 0
+
+
+def unhalt(state: Path, reason: str, settings: Settings) -> int:
+    """Clear the latch, and say why in the event log."""
+    del settings
+    latch = Latch(state)
+    if not latch.is_set():
+        print("was not halted", file=sys.stderr)  # noqa: T201
+        return 0
+    store = Store.open(state)
+    try:
+        with store.transaction(now()) as tx:
+            tx.event("runner", "runner", "unhalted", detail=reason)
+    finally:
+        store.close()
+    latch.clear()
+    print("trading may resume", file=sys.stderr)  # noqa: T201
+    return 0
+
+
+def market(state: Path, ref: str, exchange: str | None) -> MarketView:
+    """Both outcomes of a market, by slug or token: rules, book, last trade.
+
+    Raises:
+        VenueUnreachable: no exchange is known, or it does not answer.
+        VenueRefused: it has no such market.
+    """
+    if exchange is None:
+        known = recorded(state)
+        url = known["url"] if known is not None else join_embedded(state).url
+    else:
+        url = exchange
+
+    async def look() -> MarketView:
+        from runner.settings import Settings  # noqa: PLC0415
+
+        key = SecretStr("0x" + secrets.token_hex(32))
+        async with _venue(Exchange(url, key), Settings()) as (_, venue):
+            named = MarketRef(token_id=ref) if ref.isdigit() else MarketRef(slug=ref)
+            infos = await venue.outcomes(named)
+            return MarketView(
+                tuple(
+                    [
+                        (
+                            info,
+                            await venue.book(info.token_id),
+                            await venue.last_trade(info.token_id),
+                        )
+                        for info in infos
+                    ]
+                )
+            )
+
+    return asyncio.run(look())

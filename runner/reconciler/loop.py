@@ -1,0 +1,636 @@
+"""The loop: observe, decide, record, act.
+
+1. It starts from the database, so recovery is its first pass.
+2. A pass looks only at the jobs that were woken; what it observes, decides and records is one
+   commit; only then is anything sent.
+3. A hint (file event, socket message, timer) only wakes: losing or repeating one costs time only.
+4. A broken invariant sets the halt latch: orders stop, cancels and observing go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from runner.core.errors import (
+    IllegalTransition,
+    InvariantBroken,
+    StaleState,
+    VenueUnreachable,
+)
+from runner.core.model import OrderState, TradeReport, TradingState
+from runner.reconciler.act import Actor
+from runner.reconciler.commands import obey
+from runner.reconciler.desk import Desk
+from runner.reconciler.inbox import (
+    AccountRead,
+    CancelDone,
+    Item,
+    MarketMissing,
+    MarketSeen,
+    PostDone,
+    ReadFailed,
+    Reported,
+)
+from runner.reconciler.intake import Intake
+from runner.reconciler.metrics import Metrics
+from runner.reconciler.plans import Plans
+from runner.reconciler.work import Worker, parse_job
+from runner.steps import Step, reach
+from runner.store import spool
+from runner.venue.streams import Channel, Hearers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    import structlog
+
+    from runner.core.model import JobKey, OrderReport
+    from runner.plan_folder import Scan
+    from runner.reconciler.config import Config
+    from runner.reconciler.work import Wanted
+    from runner.store import Latch, Store, Writes
+    from runner.store.rows import OrderRow
+    from runner.venue.client import Venue
+    from runner.venue.ports import NewOrder, SignedOrder
+    from runner.venue.streams import Streams
+
+_BROKEN = (InvariantBroken, IllegalTransition, StaleState, sqlite3.IntegrityError)
+_READ_DELAYS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
+_CANCEL_DELAYS_S = (1.0, 2.0, 5.0, 5.0, 10.0, 30.0, 60.0)
+_WIND_DOWN_S = 7.0
+_TRADES_MARGIN = timedelta(minutes=2)
+
+
+class Reconciler:
+    """Drives every plan of one account until it is stopped."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        venue: Venue,
+        streams: Callable[[Hearers], Streams],
+        scan: Callable[[datetime], Scan],
+        latch: Latch,
+        state_path: Path,
+        config: Config,
+        now: Callable[[], datetime],
+        salt: Callable[[], int],
+        seed: Callable[[], str],
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self._store = store
+        self._venue = venue
+        self._odd: list[str] = []
+        self._streams = streams(
+            Hearers(self.on_book, self.on_report, self.on_gap, self.on_market, self._odd.append)
+        )
+        self._watched: frozenset[str] = frozenset()
+        self._scan = scan
+        self._latch = latch
+        self._state_path = state_path
+        self._config = config
+        self._now = now
+        self._salt = salt
+        self._log = log
+        self._plans = Plans(config, seed)
+        self._actor = Actor(venue, latch, self._put, now, self._crash)
+        self.metrics = Metrics()
+        self._inbox: list[Item] = []
+        self._woken: set[JobKey] = set()
+        self._timers: dict[JobKey, datetime] = {}
+        self._wake = asyncio.Event()
+        self._event_at: dict[str, float] = {}
+        self._posted_at: dict[str, float] = {}
+        self._read_at = now()
+        self._read_tries = 0
+        self._synced_since: datetime | None = None
+        self._gap_at = now()
+        self._scan_at = now()
+        self._scanned: Scan | None = None
+        self._metrics_at = now()
+        self._cancel_due: dict[str, tuple[datetime, int]] = {}
+        self._market_at: dict[str, datetime] = {}
+        self._token_jobs: dict[str, set[JobKey]] = {}
+        self._foreign: set[str] = set()
+        self._error: BaseException | None = None
+        self._stopping = False
+
+    # wake-ups: each says "look again", never "do this"
+
+    def hint_files(self) -> None:
+        """Something happened in the plans folder."""
+        self._scan_at = self._now()
+        self._wake.set()
+
+    def on_book(self, token_id: str) -> None:
+        """A book moved."""
+        keys = self._token_jobs.get(token_id)
+        if keys:
+            self._event_at.setdefault(token_id, self._loop_time())
+            self._woken |= keys
+            self._wake.set()
+
+    def on_report(self, report: OrderReport | TradeReport) -> None:
+        """The exchange said something of an order or a trade."""
+        reach(Step.REPORT_RECEIVED)
+        self._put(Reported(report))
+
+    def on_market(self, token_id: str) -> None:
+        """The rules of a market changed: ask for them afresh."""
+        self._market_at.pop(token_id, None)
+        self.on_book(token_id)
+
+    def on_gap(self, channel: Channel) -> None:
+        """Messages may be missing: no new order until the account was read again."""
+        if channel is Channel.USER:
+            self._gap_at = self._now()
+            self._synced_since = None
+            self._read_soon(first=True)
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Stop after the pass under way."""
+        self._stopping = True
+        self._wake.set()
+
+    def _put(self, item: Item) -> None:
+        self._inbox.append(item)
+        self._wake.set()
+
+    def _crash(self, error: BaseException) -> None:
+        self._error = error
+        self._wake.set()
+
+    @staticmethod
+    def _loop_time() -> float:
+        return asyncio.get_running_loop().time()
+
+    # the loop
+
+    async def run(self, *, until_done: bool = False) -> None:
+        """Reconcile until stopped, or with `until_done` until every known plan has ended.
+
+        Raises:
+            InvariantBroken: a pass broke although trading was halted already.
+        """
+        self._recover()
+        await self._connect()
+        streams = asyncio.create_task(self._streams.run())
+        streams.add_done_callback(self._streams_ended)
+        try:
+            while not self._stopping:
+                self._wake.clear()
+                if self._error is not None:
+                    raise self._error
+                self._pass()
+                if until_done and self._all_done():
+                    break
+                await self._sleep()
+            if self._stopping:
+                await self._wind_down()
+        finally:
+            reach(Step.SHUTDOWN)
+            streams.remove_done_callback(self._streams_ended)
+            streams.cancel()
+            await asyncio.gather(streams, return_exceptions=True)
+            await self._actor.settle(within_s=8.0)
+        self._last_pass()
+
+    async def _wind_down(self) -> None:
+        """A clean stop leaves nothing of ours in the book: nobody would watch over it."""
+        deadline = self._loop_time() + _WIND_DOWN_S
+        while self._loop_time() < deadline and self._error is None:
+            self._wake.clear()
+            now = self._now()
+            inbox, self._inbox = self._inbox, []
+            with self._store.transaction(now) as tx:
+                intake = Intake(tx, now)
+                for item in inbox:
+                    self._take(tx, intake, item)
+                for order in tx.working():
+                    if tx.request_cancel(order.order_id, "the runner stops"):
+                        self._cancel_due.setdefault(order.order_id, (now, 0))
+            if intake.look_again:
+                self._read_soon()
+            if not self._store.working():
+                return
+            self._send_cancels(now)
+            self._read_if_due(now)
+            try:
+                await asyncio.wait_for(self._wake.wait(), 0.25)
+            except TimeoutError:
+                continue
+        self._log.warning("orders may still be live", orders=len(self._store.working()))
+
+    def _streams_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self._crash(task.exception() or RuntimeError("the sockets' task ended by itself"))
+
+    async def _connect(self) -> None:
+        """Get credentials, however long the exchange takes to answer."""
+        wait = 0.25
+        while not self._stopping:
+            try:
+                await self._venue.start()
+            except VenueUnreachable as error:
+                self._log.warning("venue unreachable", error=str(error), retry_s=wait)
+                try:
+                    await asyncio.wait_for(self._wake.wait(), wait)
+                except TimeoutError:
+                    wait = min(wait * 2, 10.0)
+            else:
+                return
+
+    def _recover(self) -> None:
+        """The first pass's facts: what the process before this one left under way."""
+        now = self._now()
+        with self._store.transaction(now) as tx:
+            for row in tx.working_rows():
+                order = row.working
+                if order.state is OrderState.SUBMITTING:
+                    tx.move_order(
+                        order.order_id, "lost", reason="NO_ANSWER: the runner that sent it ended"
+                    )
+                if order.cancel_requested:
+                    self._cancel_due[order.order_id] = (now, 0)
+            tx.set_runner("started_at", now.isoformat())
+            tx.event("runner", "runner", "started")
+        self._plans.recover(self._store.plans())
+        for job in self._store.open_jobs():
+            self._woken.add(job.key)
+            self._know_token(job.key, job.token_id)
+
+    async def _sleep(self) -> None:
+        due = [self._read_at, self._scan_at, self._metrics_at, *self._timers.values()]
+        due += self._plans.due()
+        due += [at for at, _ in self._cancel_due.values()]
+        seconds = (min(due) - self._now()).total_seconds()
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            return
+
+    def _pass(self) -> None:
+        """One pass. What breaks it is undone as a whole, and halts trading."""
+        now, began = self._now(), self._loop_time()
+        self._wake_due(now)
+        scan = self._scan_if_due(now)
+        inbox, self._inbox = self._inbox, []
+        woken, self._woken = self._woken, set()
+        events, self._event_at = self._event_at, {}
+        commands = spool.pending(self._state_path)
+        removals = any(at <= now for at in self._plans.due())
+        if not (inbox or woken or commands or scan or removals or self._metrics_due(now)):
+            self._read_if_due(now)
+            return
+        try:
+            answers, wanted = self._record(now, inbox, woken, scan, commands)
+        except _BROKEN as error:
+            self._broken(error, inbox, woken, now)
+            return
+        for name, answer in answers:
+            spool.reply(self._state_path, name, answer)
+        if commands:
+            reach(Step.COMMAND_DONE)
+        self._act(now, wanted, events)
+        self._read_if_due(now)
+        self.metrics.time("pass", self._loop_time() - began)
+        self.metrics.count("passes")
+
+    def _broken(
+        self, error: Exception, inbox: list[Item], woken: set[JobKey], now: datetime
+    ) -> None:
+        """A pass broke and was undone: halt, then take its facts in one by one.
+
+        The fact that is itself the contradiction is left out, with an alert. If a pass breaks
+        again while halted, there is nothing left to try: the process ends with the error.
+        """
+        if self._latch.is_set():
+            raise error
+        self._halt(f"INVARIANT_BROKEN: {error}", now)
+        self._woken |= woken
+        for item in inbox:
+            try:
+                with self._store.transaction(now) as tx:
+                    intake = Intake(tx, now)
+                    self._take(tx, intake, item)
+            except _BROKEN as contradiction:
+                with self._store.transaction(now) as tx:
+                    tx.alert("critical", "FACT_CONTRADICTS", str(contradiction))
+            else:
+                self._woken |= intake.woken
+
+    def _record(
+        self,
+        now: datetime,
+        inbox: list[Item],
+        woken: set[JobKey],
+        scan: Scan | None,
+        commands: tuple[spool.Command, ...],
+    ) -> tuple[list[tuple[str, spool.Answer]], Wanted]:
+        with self._store.transaction(now) as tx:
+            halted = self._latch.is_set()
+            intake = Intake(tx, now)
+            for item in inbox:
+                self._take(tx, intake, item)
+            woken |= intake.woken
+            if scan is not None:
+                woken |= self._plans.follow(tx, scan, now)
+            woken |= self._plans.withdraw_removed(tx, now)
+            answers = []
+            for command in commands:
+                reach(Step.COMMAND_TAKEN)
+                answer, keys = obey(tx, command, self._latch)
+                answers.append((command.name, answer))
+                woken |= keys
+            worker = self._worker(tx, now, halted=halted)
+            self._work_through(worker, woken)
+            self._housekeeping(tx, now, intake, halted=halted)
+            for ident in self._cancels_to_know(tx, woken):
+                self._cancel_due.setdefault(ident, (now, 0))
+            reach(Step.PASS_BEFORE_COMMIT)
+        reach(Step.PASS_COMMITTED)
+        if inbox:
+            reach(Step.REPORTS_RECORDED)
+        self.metrics.count("rejects", intake.rejected)
+        if intake.look_again:
+            self._read_soon()
+        return answers, worker.wanted
+
+    def _worker(self, tx: Writes, now: datetime, *, halted: bool) -> Worker:
+        trading = TradingState.HALTED if halted else TradingState.ACTIVE
+        return Worker(
+            tx,
+            now,
+            self._config,
+            Desk(tx, now, self._config.limits, trading),
+            book=self._streams.book,
+            sign=self._sign,
+            may_repeat=self._may_repeat,
+            halted=halted,
+            synced=self._synced_since is not None,
+        )
+
+    def _work_through(self, worker: Worker, woken: set[JobKey]) -> None:
+        """Every woken job, and those that these wake in turn; each at most a few times."""
+        rounds = 0
+        while woken and rounds < 5:
+            for key in sorted(woken):
+                worker.work(key)
+                if len(worker.wanted.posts) > self._config.actions_per_pass:
+                    raise InvariantBroken(
+                        f"more than {self._config.actions_per_pass} orders in one pass"
+                    )
+            woken, worker.wanted.also = worker.wanted.also - woken, set()
+            rounds += 1
+
+    def _take(self, tx: Writes, intake: Intake, item: Item) -> None:
+        """One item of the inbox."""
+        match item:
+            case PostDone():
+                self._note_answer(item)
+                intake.post_done(item)
+                reach(Step.OUTCOME_RECORDED)
+            case CancelDone():
+                intake.cancel_done(item)
+            case Reported():
+                intake.reported(item)
+            case AccountRead():
+                intake.account_read(item)
+                if item.started_at >= self._gap_at:
+                    self._synced_since = item.started_at
+                    self._woken_all(tx, intake)
+                reach(Step.RECONCILE_RECORDED)
+            case ReadFailed(error):
+                self._log.warning("account read failed", error=error)
+                self._read_soon()
+            case MarketSeen():
+                self._market_seen(tx, intake, item)
+            case MarketMissing():
+                self._plans.market_missing(tx, item, intake.woken)
+                if not item.permanent:
+                    self._log.warning("market unreadable", error=item.error)
+
+    def _market_seen(self, tx: Writes, intake: Intake, item: MarketSeen) -> None:
+        """The rules of a market: jobs that named it learn their token."""
+        info = item.info
+        tx.put_market(info)
+        self._market_at[info.token_id] = info.at
+        for job in tx.open_jobs():
+            if job.token_id is None and parse_job(job.spec).market == item.ref:
+                tx.set_job_token(job.key, info.token_id)
+                self._know_token(job.key, info.token_id)
+                intake.woken.add(job.key)
+            elif job.token_id == info.token_id:
+                intake.woken.add(job.key)
+
+    def _woken_all(self, tx: Writes, intake: Intake) -> None:
+        intake.woken.update(job.key for job in tx.open_jobs())
+
+    def _housekeeping(self, tx: Writes, now: datetime, intake: Intake, *, halted: bool) -> None:
+        """What is written down every few seconds: marks, counts, the runner's own state."""
+        for ident in sorted(intake.foreign - self._foreign):
+            self._foreign.add(ident)
+            tx.alert(
+                "warning", "FOREIGN_ORDER", f"live order {ident} is not of this database; untouched"
+            )
+        odd, self._odd[:] = list(self._odd), []
+        for word in odd:
+            tx.alert("warning", "VENUE_UNRECOGNISED", word)
+        if not self._metrics_due(now):
+            return
+        self._metrics_at = now + timedelta(seconds=self._config.metrics_s)
+        held = [t for t, position in tx.positions().items() if position.shares]
+        for token in sorted({*self._token_jobs, *held}):
+            book = self._streams.book(token)
+            if book is not None and book.bids and book.asks:
+                tx.set_mark(token, (book.bids[0].price + book.asks[0].price) / 2, book.at)
+        if self.metrics.changed:
+            tx.set_runner("metrics", self.metrics.dump())
+            self.metrics.changed = False
+        trading = TradingState.HALTED if halted else TradingState.ACTIVE
+        for key, value in (
+            ("trading_state", trading.value),
+            ("venue_mode", self._venue.mode.value),
+            ("synced", "yes" if self._synced_since is not None else "no"),
+        ):
+            tx.set_runner(key, value)
+
+    def _metrics_due(self, now: datetime) -> bool:
+        return now >= self._metrics_at
+
+    # acting on what was recorded
+
+    def _act(self, now: datetime, wanted: Wanted, events: dict[str, float]) -> None:
+        for key, at in wanted.wake.items():
+            if at is None:
+                self._timers.pop(key, None)
+            else:
+                self._timers[key] = at
+        if wanted.posts and events:
+            began = min(events.values())
+            self.metrics.time("event_to_post", self._loop_time() - began)
+        for signed in wanted.posts:
+            self._posted_at[signed.order_id] = self._loop_time()
+            self._actor.post(signed, repeat=False)
+        for signed in wanted.repeats:
+            self._posted_at[signed.order_id] = self._loop_time()
+            self._actor.post(signed, repeat=True)
+        self.metrics.count("posts", len(wanted.posts))
+        self.metrics.count("repeats", len(wanted.repeats))
+        self.metrics.count("requotes", wanted.requotes)
+        self.metrics.count("denied", wanted.denied)
+        for ref in wanted.markets:
+            self._actor.ask_market(ref)
+        self._send_cancels(now)
+        self._refresh_markets(now)
+        tokens = frozenset(token for token, keys in self._token_jobs.items() if keys)
+        if tokens != self._watched:
+            self._watched = tokens
+            self._streams.watch(tokens)
+
+    def _note_answer(self, item: PostDone) -> None:
+        sent = self._posted_at.pop(item.order_id, None)
+        if sent is not None:
+            self.metrics.time("post_to_answer", self._loop_time() - sent)
+            self.metrics.count(type(item.outcome).__name__.lower())
+
+    def _cancels_to_know(self, tx: Writes, woken: set[JobKey]) -> list[str]:
+        return [
+            row.working.order_id
+            for key in sorted(woken)
+            for row in tx.job_orders(key)
+            if row.cancel_requested_at is not None
+        ]
+
+    def _send_cancels(self, now: datetime) -> None:
+        """Send every cancel that is due: again and again until the end is proven."""
+        due = []
+        for ident, (at, tries) in list(self._cancel_due.items()):
+            if at > now or ident in self._actor.cancelling or ident in self._actor.posting:
+                continue
+            row = self._store.order(ident)
+            if row is None or row.working.state in (OrderState.CLOSED, OrderState.CLOSING):
+                del self._cancel_due[ident]
+                continue
+            due.append(ident)
+            wait = _CANCEL_DELAYS_S[min(tries, len(_CANCEL_DELAYS_S) - 1)]
+            self._cancel_due[ident] = (now + timedelta(seconds=wait), tries + 1)
+        if due:
+            self.metrics.count("cancels", len(due))
+            self._actor.cancel(tuple(due))
+
+    def _refresh_markets(self, now: datetime) -> None:
+        """Rules of a market are read again every so often, and when they changed."""
+        for token, keys in self._token_jobs.items():
+            seen = self._market_at.get(token)
+            age = timedelta(seconds=self._config.full_reconcile_s)
+            if seen is not None and now - seen < age:
+                continue
+            job = self._store.job(min(keys)) if keys else None
+            if job is not None:
+                self._market_at[token] = now
+                self._actor.ask_market(parse_job(job.spec).market)
+
+    def _sign(self, order: NewOrder, now: datetime) -> SignedOrder:
+        owner = self._venue.credentials.api_key
+        return self._venue.signer.sign(order, salt=self._salt(), now=now, owner=owner)
+
+    def _may_repeat(self, row: OrderRow) -> bool:
+        """Under the same key, not under way, and not more often than every two seconds."""
+        ident = row.working.order_id
+        waited = row.sent_at is None or self._now() - row.sent_at >= timedelta(seconds=1)
+        same_key = self._venue.credentials.api_key.encode() in row.body
+        return waited and same_key and ident not in self._actor.posting
+
+    # reading the account
+
+    def _read_soon(self, *, first: bool = False) -> None:
+        """Something is unresolved: read the account soon, then less and less soon."""
+        if first:
+            self._read_tries = 0
+        wait = _READ_DELAYS_S[min(self._read_tries, len(_READ_DELAYS_S) - 1)]
+        self._read_at = min(self._read_at, self._now() + timedelta(seconds=wait))
+
+    def _read_if_due(self, now: datetime) -> None:
+        if now < self._read_at:
+            return
+        self._read_at = now + timedelta(seconds=self._config.full_reconcile_s)
+        if self._actor.reading:
+            self._read_soon()
+            return
+        rows = self._store.working_rows()
+        unresolved = any(
+            row.working.state in (OrderState.UNKNOWN, OrderState.CLOSING) for row in rows
+        )
+        self._read_tries = self._read_tries + 1 if unresolved else 0
+        self.metrics.count("account_reads")
+        working = tuple(
+            row.working.order_id for row in rows if row.working.state is not OrderState.SUBMITTING
+        )
+        since = [row.working.created_at for row in rows]
+        if (provisional := self._store.oldest_provisional()) is not None:
+            since.append(provisional)
+        if (latest := self._store.latest_trade()) is not None:
+            since.append(latest)
+        self._actor.read_account(min(since, default=now) - _TRADES_MARGIN, working)
+
+    # plans, timers, ends
+
+    def _wake_due(self, now: datetime) -> None:
+        for key, at in list(self._timers.items()):
+            if at <= now:
+                del self._timers[key]
+                self._woken.add(key)
+
+    def _scan_if_due(self, now: datetime) -> Scan | None:
+        if now < self._scan_at:
+            return None
+        scan = self._scan(now)
+        reach(Step.PLAN_READ)
+        soon = self._config.rescan_s if scan.settled else self._config.settle_s
+        self._scan_at = now + timedelta(seconds=soon)
+        self._scanned = scan
+        return scan
+
+    def _know_token(self, key: JobKey, token_id: str | None) -> None:
+        if token_id is not None:
+            self._token_jobs.setdefault(token_id, set()).add(key)
+
+    def _all_done(self) -> bool:
+        """Whether every known plan has ended, and no file waits to be one."""
+        scan = self._scanned
+        if scan is None or not scan.readable or not scan.settled or self._inbox or self._woken:
+            return False
+        if self._store.open_jobs() or self._store.working():
+            return False
+        return self._store.provisional() == 0
+
+    def _last_pass(self) -> None:
+        """Record the outcomes that came in while stopping, and what was counted."""
+        now = self._now()
+        inbox, self._inbox = self._inbox, []
+        with self._store.transaction(now) as tx:
+            intake = Intake(tx, now)
+            for item in inbox:
+                self._take(tx, intake, item)
+            tx.set_runner("metrics", self.metrics.dump())
+            tx.event("runner", "runner", "stopped")
+
+    def _halt(self, reason: str, now: datetime) -> None:
+        """Stop trading: latch first, then the database. Cancels go on."""
+        self._log.error("trading halted", reason=reason)
+        self._latch.set(reason, now)
+        with self._store.transaction(now) as tx:
+            tx.alert("critical", "TRADING_HALTED", reason)
+            keys = {job.key for job in tx.open_jobs()}
+        self._woken |= keys

@@ -1,0 +1,529 @@
+"""Decide and record: one woken job, from its facts to its next intents.
+
+Called inside the pass's transaction. What it wants sent it only collects; the loop sends it after
+the commit.
+
+1. A halted runner records cancels and nothing else.
+2. Nothing is submitted while the account is not in sync with the exchange, or the book is stale.
+3. A job leaves for its end through draining: the intended end is stored, and comes true when no
+   order of the job works and no trade of it is provisional.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from runner.core import pace, planning, risk
+from runner.core.diff import diff
+from runner.core.model import (
+    Book,
+    Cancel,
+    Job,
+    JobState,
+    Market,
+    OrderState,
+    PlanState,
+    Segment,
+    Submit,
+    TimeInForce,
+)
+from runner.core.money import LOT, floor_to, never_worse, plain
+from runner.core.plan import FilledOf, JobSpec, NeedState, Plan, Style
+from runner.reconciler.config import GTD_MARGIN, REFUSALS_MAX, REPEAT_WITHIN
+from runner.venue.ports import NewOrder, SignedOrder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from runner.core.model import Decision, JobKey, Slice
+    from runner.core.plan import MarketRef
+    from runner.reconciler.config import Config
+    from runner.reconciler.desk import Desk
+    from runner.store import Writes
+    from runner.store.rows import JobRow, OrderRow, PlanRow
+
+_ENDED = frozenset({JobState.COMPLETED, JobState.WITHDRAWN, JobState.EXPIRED, JobState.FAILED})
+_DENIED_RETRY = timedelta(seconds=5)
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What a pass wants done once it is committed."""
+
+    posts: list[SignedOrder] = field(default_factory=list)
+    repeats: list[SignedOrder] = field(default_factory=list)
+    markets: list[MarketRef] = field(default_factory=list)
+    wake: dict[JobKey, datetime | None] = field(default_factory=dict)
+    also: set[JobKey] = field(default_factory=set)
+    requotes: int = 0
+    denied: int = 0
+
+
+@lru_cache(maxsize=4096)
+def parse_plan(spec: str) -> Plan:
+    """A stored revision, as it was accepted."""
+    return Plan.model_validate_json(spec)
+
+
+@lru_cache(maxsize=4096)
+def parse_job(spec: str) -> JobSpec:
+    """A stored job, as it was accepted."""
+    return JobSpec.model_validate_json(spec)
+
+
+def window_end(spec: JobSpec, start: datetime) -> datetime | None:
+    """When a job that starts at `start` is over; None without a window."""
+    minutes = spec.time_window_minutes
+    return None if minutes is None else start + pace.span(minutes * 60)
+
+
+class Worker:
+    """Drives jobs inside one transaction."""
+
+    def __init__(
+        self,
+        tx: Writes,
+        now: datetime,
+        config: Config,
+        desk: Desk,
+        *,
+        book: Callable[[str], Book | None],
+        sign: Callable[[NewOrder, datetime], SignedOrder],
+        may_repeat: Callable[[OrderRow], bool],
+        halted: bool,
+        synced: bool,
+    ) -> None:
+        self._tx = tx
+        self._now = now
+        self._config = config
+        self._desk = desk
+        self._book = book
+        self._sign = sign
+        self._may_repeat = may_repeat
+        self._halted = halted
+        self._synced = synced
+        self.wanted = Wanted()
+
+    def work(self, key: JobKey) -> None:
+        """Look at one job, and take it as far as it can go now."""
+        job, plan = self._tx.job(key), self._tx.plan(key.plan)
+        if job is None or plan is None or job.state in _ENDED:
+            return
+        self.wanted.wake[key] = None
+        held = bool(plan.paused_by) or job.paused_by_operator
+        if held and job.state in (JobState.WAITING, JobState.WORKING):
+            self._close_slices(job)
+            self._tx.move_job(key, "paused", _why_paused(plan, job))
+        elif not held and job.state is JobState.PAUSED:
+            self._tx.move_job(key, "resumed")
+        job = self._fresh(key)
+        if job.state is JobState.WAITING:
+            self._wait(job)
+            job = self._fresh(key)
+        if job.state is JobState.WORKING:
+            self._drive(job, plan)
+            job = self._fresh(key)
+        if job.state is JobState.PAUSED:
+            self._cancel_all(job, "the job is paused")
+            self._end_if_over(job)
+            job = self._fresh(key)
+        if job.state is JobState.DRAINING:
+            self._drain(job)
+        self._plan_follows(key.plan)
+
+    def _fresh(self, key: JobKey) -> JobRow:
+        job = self._tx.job(key)
+        if job is None:
+            raise KeyError(key)
+        return job
+
+    def _look_again(self, key: JobKey, at: datetime | None) -> None:
+        """Wake the job at `at`, or earlier if something else already asked for it."""
+        known = self.wanted.wake.get(key)
+        if at is not None and (known is None or at < known):
+            self.wanted.wake[key] = at
+
+    # waiting
+
+    def _wait(self, job: JobRow) -> None:
+        """Start the job if its market is known, its time has come, its needs and gate hold."""
+        spec = parse_job(job.spec)
+        key = job.key
+        if job.token_id is None:
+            self.wanted.markets.append(spec.market)
+        if not self._needs_met(job, spec):
+            return
+        job = self._fresh(key)
+        if self._end_if_over(job):
+            return
+        if job.starts_at > self._now:
+            self._look_again(key, job.starts_at)
+            self._tx.set_next_action(key, job.starts_at, "WAITING: its start has not come")
+            return
+        info = None if job.token_id is None else self._tx.market(job.token_id)
+        if info is None or job.token_id is None:
+            self._tx.set_next_action(key, None, "WAITING: its market is being read")
+            return
+        book = self._book(job.token_id)
+        poll = self._now + pace.span(spec.quote.poll_interval)
+        if spec.when is not None and not planning.gate_holds(spec.when, spec.side, book):
+            self._look_again(key, poll)
+            self._tx.set_next_action(key, poll, "WAITING: its price gate does not hold")
+            return
+        if book is None:
+            self._look_again(key, poll)
+            self._tx.set_next_action(key, poll, "WAITING: no fresh book")
+            return
+        self._tx.move_job(key, "started")
+        if (arrival := book.mid) is not None:
+            self._tx.set_arrival(key, arrival)
+        self._anchor(self._fresh(key), spec)
+
+    def _needs_met(self, job: JobRow, spec: JobSpec) -> bool:
+        """Whether the job may start; withdraws it when a need ended otherwise."""
+        key = job.key
+        for name, wanted in spec.needs.items():
+            need = self._tx.job(key._replace(job=name))
+            if need is None or need.state not in _ENDED:
+                self._tx.set_next_action(key, None, f"WAITING: needs {name}")
+                return False
+            if wanted is NeedState.COMPLETED and need.state is not JobState.COMPLETED:
+                self._tx.intend(key, JobState.WITHDRAWN, f"NEED_ENDED: {name} ended {need.state}")
+                return False
+        if isinstance(spec.total_shares, FilledOf) and job.total is None:
+            source = self._tx.job(key._replace(job=spec.total_shares.job))
+            total = Decimal(0) if source is None else floor_to(source.filled, LOT)
+            if total <= 0:
+                self._tx.intend(
+                    key, JobState.WITHDRAWN, f"NEED_EMPTY: {spec.total_shares.job} filled nothing"
+                )
+                return False
+            self._tx.set_job_total(key, total)
+        if spec.needs and job.segment == 0 and job.ends_at is None and spec.start is None:
+            self._tx.set_job_window(key, self._now, window_end(spec, self._now))
+        return True
+
+    def _anchor(self, job: JobRow, spec: JobSpec) -> None:
+        """Begin a new segment of the curve: the first at the job's start, later ones now."""
+        at = job.starts_at if job.segment == 0 else self._now
+        segment = Segment(job.segment + 1, at, job.filled)
+        core = self._core_job(job, spec, self._plan(job.key.plan), segment=segment, slices=())
+        slices = pace.plan_slices(
+            spec,
+            remaining=core.remaining,
+            segment=segment,
+            end=job.ends_at,
+            max_order_size=core.max_order_size,
+        )
+        self._tx.start_segment(job.key, segment.n, segment.at, segment.filled, slices)
+
+    def _close_slices(self, job: JobRow) -> None:
+        if job.segment and job.segment_at is not None:
+            plan = self._tx.plan(job.key.plan)
+            spec = parse_job(job.spec)
+            if plan is not None and job.total is not None:
+                core = self._core_job(job, spec, plan)
+                self._tx.save_slices(job.key, pace.closing(core))
+
+    # working
+
+    def _drive(self, job: JobRow, plan: PlanRow) -> None:
+        """Compare what the job wants with what works, and record the difference."""
+        key, spec = job.key, parse_job(job.spec)
+        if self._end_if_over(job):
+            return
+        if job.incurable >= REFUSALS_MAX:
+            last = f"REFUSED_FOR_GOOD: {REFUSALS_MAX} refusals in a row; see its orders"
+            self._intend(job, JobState.FAILED, last)
+            return
+        info = None if job.token_id is None else self._tx.market(job.token_id)
+        if info is None or job.token_id is None:
+            raise KeyError(f"{key} works without a market")
+        core = self._core_job(job, spec, plan)
+        if self._over_filled(core, spec):
+            return
+        book = self._book(job.token_id)
+        if spec.when is not None and not planning.gate_holds(spec.when, spec.side, book):
+            self._close_slices(job)
+            self._tx.move_job(key, "gated", "its price gate does not hold")
+            self._cancel_all(job, "the price gate does not hold")
+            self._look_again(key, self._now + pace.span(spec.quote.poll_interval))
+            return
+        if self._halted:
+            self._cancel_all(job, "trading is halted")
+            self._tx.set_next_action(key, None, "TRADING_HALTED")
+            return
+        market = Market(info=info, book=book, own=self._desk.own(info))
+        decision = planning.decide(core, job.memory, market, self._now)
+        if decision.memory != job.memory:
+            self._tx.save_memory(key, decision.memory)
+        if decision.slices:
+            self._tx.save_slices(key, decision.slices)
+        if decision.stop is not None:
+            self._intend(job, JobState.WITHDRAWN, decision.stop)
+            return
+        reasons = list(decision.reasons)
+        self._carry_out(job, core, market, decision, reasons)
+        self._look_again(key, decision.wake_at)
+        self._look_again(key, self._now + pace.span(spec.quote.poll_interval))
+        self._look_again(key, job.ends_at)
+        self._tx.set_next_action(key, decision.wake_at or job.ends_at, "; ".join(reasons))
+
+    def _carry_out(
+        self,
+        job: JobRow,
+        core: Job,
+        market: Market,
+        decision: Decision,
+        reasons: list[str],
+    ) -> None:
+        """Turn a decision into recorded intents."""
+        result = diff(core, decision)
+        for action in result.actions:
+            if isinstance(action, Cancel):
+                if self._tx.request_cancel(action.order_id, action.why):
+                    self.wanted.requotes += 1
+                continue
+            if not self._synced:
+                reasons.append("VENUE_SYNCING: waiting for a complete read of the account")
+                break
+            if not market.info.accepting:
+                reasons.append("MARKET_CLOSED: it accepts no orders")
+                break
+            if job.retry_at is not None and self._now < job.retry_at:
+                reasons.append("BACKING_OFF: after a refusal")
+                self._look_again(job.key, job.retry_at)
+                break
+            if not self._submit(core, action, market, decision, reasons):
+                break
+        repeatable = result.repeatable if self._synced else frozenset()
+        for row in self._tx.job_orders(job.key):
+            self._maybe_repeat(row, repeatable)
+
+    def _maybe_repeat(self, row: OrderRow, repeatable: frozenset[str]) -> None:
+        """Send the same bytes of an unknown order once more, if that is still wanted and safe."""
+        order = row.working
+        if (
+            order.state is OrderState.UNKNOWN
+            and order.order_id in repeatable
+            and row.cancel_requested_at is None
+            and self._now - order.created_at < REPEAT_WITHIN
+            and self._may_repeat(row)
+        ):
+            self._tx.note_repeat(order.order_id)
+            self.wanted.repeats.append(SignedOrder(order.order_id, row.body, 0, 0))
+
+    def _submit(
+        self,
+        core: Job,
+        submit: Submit,
+        market: Market,
+        decision: Decision,
+        reasons: list[str],
+    ) -> bool:
+        """Check one new order, sign it and record it; False if it was denied."""
+        tx, info = self._tx, market.info
+        plan = parse_plan(tx.revision_text(core.key.plan))
+        view = self._desk.risk_view(core.key.plan, plan.risk)
+        verdict = risk.check(submit, market, view, limit_price=core.spec.limit_price)
+        if isinstance(verdict, risk.Deny):
+            self.wanted.denied += 1
+            text = f"{verdict.code}: {verdict.facts}"
+            if text not in (self._fresh(core.key).reason or ""):
+                tx.event("job", str(core.key), "denied", detail=text)
+            reasons.insert(0, text)
+            self._look_again(core.key, self._now + _DENIED_RETRY)
+            return False
+        wire_tif, expires_at = self._life(submit.time_in_force)
+        order = NewOrder(
+            token_id=submit.token_id,
+            side=submit.side,
+            price=submit.price,
+            size=submit.size,
+            time_in_force=wire_tif,
+            post_only=submit.post_only,
+            expires_at=expires_at,
+            tick=info.tick,
+            neg_risk=info.neg_risk,
+        )
+        signed = self._sign(order, self._now)
+        if not never_worse(
+            submit.side, signed.maker_amount, signed.taker_amount, core.spec.limit_price
+        ):
+            tx.event("job", str(core.key), "denied", detail="LIMIT_PRICE: the signed integers")
+            return False
+        tx.put_order(
+            submit,
+            order_id=signed.order_id,
+            time_in_force=wire_tif,
+            maker_amount=signed.maker_amount,
+            taker_amount=signed.taker_amount,
+            expires_at=expires_at,
+            body=signed.body,
+            decision=_seen(market, decision),
+        )
+        self._desk.allowed(signed.order_id, submit)
+        self.wanted.posts.append(signed)
+        return True
+
+    def _life(self, wanted: TimeInForce) -> tuple[TimeInForce, datetime | None]:
+        """What goes on the wire: a plan's gtc is a GTD whose end can be proven (design 6)."""
+        life = self._config.order_life_s
+        if wanted in (TimeInForce.FAK, TimeInForce.FOK) or life <= 0:
+            return wanted, None
+        ends = self._now + GTD_MARGIN + timedelta(seconds=life)
+        return TimeInForce.GTD, ends.replace(microsecond=0)
+
+    def _over_filled(self, core: Job, spec: JobSpec) -> bool:
+        """Facts are always booked; an excess that no rule explains pauses the plan."""
+        bounded = spec.quote.time_in_force in (TimeInForce.FAK, TimeInForce.FOK)
+        if core.filled <= core.total or bounded or spec.quote.style is Style.TAKE:
+            return False
+        text = f"{core.key}: filled {plain(core.filled)} of {plain(core.total)}"
+        self._tx.alert("critical", "JOB_OVER_FILLED", text)
+        self._tx.set_pause(core.key.plan, "runner", on=True)
+        self.wanted.also.update(job.key for job in self._tx.jobs(core.key.plan))
+        return True
+
+    def _core_job(
+        self,
+        job: JobRow,
+        spec: JobSpec,
+        plan: PlanRow,
+        *,
+        segment: Segment | None = None,
+        slices: tuple[Slice, ...] | None = None,
+    ) -> Job:
+        bounds = [
+            spec.split.max_order_size,
+            parse_plan(self._tx.revision_text(plan.plan)).risk.max_order_size,
+            self._config.limits.max_order_size,
+        ]
+        total = job.total if job.total is not None else Decimal(0)
+        return Job(
+            key=job.key,
+            spec=spec,
+            state=job.state,
+            token_id=job.token_id or "",
+            total=total,
+            filled=job.filled,
+            segment=segment
+            or Segment(job.segment, job.segment_at or job.starts_at, job.segment_filled),
+            slices=self._tx.slices(job.key, job.segment) if slices is None else slices,
+            ends_at=job.ends_at,
+            seed=job.seed,
+            max_order_size=min((b for b in bounds if b is not None), default=max(total, LOT)),
+            working=tuple(row.working for row in self._tx.job_orders(job.key)),
+        )
+
+    # ending
+
+    def _end_if_over(self, job: JobRow) -> bool:
+        """Send the job draining if everything is filled or its window is over."""
+        plan = self._tx.plan(job.key.plan)
+        if plan is None or job.total is None:
+            return False
+        info = None if job.token_id is None else self._tx.market(job.token_id)
+        core = self._core_job(job, parse_job(job.spec), plan)
+        ending = planning.ending(core, self._now, Decimal(0) if info is None else info.min_size)
+        if ending is None:
+            self._look_again(job.key, job.ends_at)
+            return False
+        self._intend(job, ending.state, ending.reason)
+        return True
+
+    def _intend(self, job: JobRow, end: JobState, reason: str) -> None:
+        self._close_slices(job)
+        self._tx.intend(job.key, end, reason)
+        self._cancel_all(job, f"the job is to end: {reason}")
+
+    def _cancel_all(self, job: JobRow, why: str) -> None:
+        for row in self._tx.job_orders(job.key):
+            self._tx.request_cancel(row.working.order_id, why)
+
+    def _drain(self, job: JobRow) -> None:
+        """Let the intended end come true once nothing can change any more."""
+        key, end = job.key, job.intended_end
+        if end is None:
+            raise KeyError(f"{key} drains towards no end")
+        self._cancel_all(job, f"the job is to end {end}")
+        info = None if job.token_id is None else self._tx.market(job.token_id)
+        event = planning.drained(
+            self._core_job(job, parse_job(job.spec), self._plan(key.plan)),
+            end,
+            self._now,
+            Decimal(0) if info is None else info.min_size,
+            provisional=self._tx.provisional(key) > 0,
+        )
+        if event is None:
+            return
+        if event == "reopened":
+            why = "TRADE_FAILED: the window is open"
+            self._tx.move_job(key, event, why)
+            self._tx.change_intent(key, None, why)
+            self._anchor(self._fresh(key), parse_job(job.spec))
+            self.wanted.also.add(key)
+            return
+        lost = end is JobState.COMPLETED and event != end.value
+        self._tx.move_job(key, event, "TRADE_FAILED: the window is over" if lost else job.reason)
+        self.wanted.also.update(other.key for other in self._tx.jobs(key.plan))
+
+    def _plan(self, plan: str) -> PlanRow:
+        row = self._tx.plan(plan)
+        if row is None:
+            raise KeyError(plan)
+        return row
+
+    def _plan_follows(self, name: str) -> None:
+        """The plan's own machine follows from its jobs and its reasons to pause."""
+        plan, jobs = self._plan(name), self._tx.jobs(name)
+        states = [job.state for job in jobs]
+        if plan.state not in (PlanState.ACCEPTED, PlanState.RUNNING, PlanState.PAUSED):
+            return
+        if all(state in _ENDED for state in states):
+            worst = planning.worst_end(states)
+            reason = next((job.reason for job in jobs if job.state.value == worst), "")
+            if worst is not None:
+                self._tx.move_plan(name, worst, reason)
+        elif plan.paused_by:
+            if plan.state is not PlanState.PAUSED:
+                self._tx.move_plan(name, "paused", ", ".join(sorted(plan.paused_by)))
+        else:
+            begun = any(
+                job.segment > 0 or job.state not in (JobState.WAITING, JobState.PAUSED)
+                for job in jobs
+            )
+            if plan.state is PlanState.PAUSED:
+                self._tx.move_plan(name, "resumed" if begun else "reaccepted")
+            elif plan.state is PlanState.ACCEPTED and begun:
+                self._tx.move_plan(name, "started")
+
+
+def _why_paused(plan: PlanRow, job: JobRow) -> str:
+    reasons = sorted(plan.paused_by) + (["operator (job)"] if job.paused_by_operator else [])
+    return "PAUSED by " + ", ".join(reasons)
+
+
+def _seen(market: Market, decision: Decision) -> str:
+    """What the decision saw of the market, as it is stored with the order it led to."""
+    book = market.book
+    own = sorted({plain(order.price) for order in market.own})
+    return json.dumps(
+        {
+            "bid": plain(book.bids[0].price) if book and book.bids else None,
+            "bid_size": plain(book.bids[0].size) if book and book.bids else None,
+            "ask": plain(book.asks[0].price) if book and book.asks else None,
+            "ask_size": plain(book.asks[0].size) if book and book.asks else None,
+            "book_at": book.at.isoformat() if book else None,
+            "tick": plain(market.info.tick),
+            "own": own,
+            "reasons": list(decision.reasons),
+        },
+        separators=(",", ":"),
+    )
