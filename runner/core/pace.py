@@ -166,8 +166,9 @@ def due(job: Job, now: datetime, least_size: Decimal) -> Due:
         return Due(ZERO, (), next_at)
     done = job.filled - job.segment.filled
     changed = _turned(rows[:opened], done, now)
-    latest = {row.n: row for row in changed}
-    rows = [latest.get(row.n, row) for row in rows]
+    if changed:
+        latest = {row.n: row for row in changed}
+        rows = [latest.get(row.n, row) for row in rows]
     wanted = _wanted(job.spec.split.catch_up, rows, opened, done, least_size)
     quantity = floor_to(max(ZERO, min(wanted, job.remaining)), LOT)
     return Due(quantity, changed, next_at)
