@@ -38,6 +38,10 @@ def _marked(value: object) -> str:
     return f"\0{value.text}\0"
 
 
+MarketRow = tuple[str, int, MarketState, int | None, int | None, Side]
+"""What the database keeps of a market: (condition id, tick, state, winner, last price, side)."""
+
+
 @dataclass(slots=True)
 class Listing:
     """One market as it stands: its terms, state, book and last trade.
@@ -71,6 +75,25 @@ class Listing:
     def accepting(self) -> bool:
         """Whether new orders are taken."""
         return self.state == "open"
+
+    def row(self) -> MarketRow:
+        """What of it outlives the process."""
+        last = (self.last_price, self.last_side)
+        return (self.market.condition_id, self.market.tick, self.state, self.winner, *last)
+
+    def restore(self, row: MarketRow) -> None:
+        """Takes over what the database holds of it."""
+        _, tick, self.state, self.winner, self.last_price, self.last_side = row
+        self.set_tick(tick)
+
+    def set_tick(self, tick: int) -> None:
+        """Changes the tick; resting orders stay where they are.
+
+        Raises:
+            ValueError: No such tick.
+        """
+        self.market = self.market.with_tick(tick)
+        self.book.new_tick(tick)
 
     def levels(self, outcome: int, bid: bool) -> list[dict[str, str]]:
         """A side of an outcome's book, worst first (reference 5.4)."""

@@ -1,15 +1,24 @@
-"""The life of a trade after the match (reference 7).
+"""Clearing: the books of trades, and the life of a trade after the match (reference 7).
 
 MATCHED is the engine's word; a few seconds later the transaction is MINED, which moves cash and
 tokens, and CONFIRMED. It may be RETRYING in between, or FAILED: then nothing moves, and what an
 order matched is not listed again.
 """
 
-from collections.abc import Callable
+import hashlib
+import uuid
 from dataclasses import dataclass
 from random import Random
 
-from runner.exchange.records import Account, Trade, TradeStatus
+from eth_utils.address import to_checksum_address
+
+from runner.exchange.accounts import Accounts
+from runner.exchange.agenda import Agenda
+from runner.exchange.faults import Faults
+from runner.exchange.feeds import Feeds
+from runner.exchange.listings import Listing
+from runner.exchange.records import Account, MakerFill, Order, Trade, TradeStatus
+from runner.exchange.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +60,137 @@ def course(
     return result
 
 
-def settle(trade: Trade, wallet: Callable[[str], Account]) -> list[Account]:
-    """Moves cash and tokens of every leg; the wallets that changed.
+def draw(seed: int, name: str) -> str:
+    """64 hex digits that look random, from the seed and a name."""
+    return hashlib.sha256(f"{seed}/{name}".encode()).hexdigest()
 
-    Buyers' dollars pay sellers; where buyers of both outcomes meet, their dollars are locked for
-    a new pair of tokens, and where sellers meet, a pair is given back for its dollar.
+
+class Clearing:
+    """Every trade that an account is in, and what is still to become of it.
+
+    Args:
+        agenda: Where the steps to come are noted.
+        state: Where trades and wallets are kept.
+        feeds: Where each step is told.
+        faults: What may befall a trade (`fail_trade`, `retry_trade`).
+        accounts: The wallets.
+        delays: How long the steps take.
+        seed: Ids and delays come from it.
+
+    `house` is the wallet of everybody else: its funds are unlimited, so its balances may be below
+    zero. They close the books: cash and tokens of all wallets and the house are conserved.
     """
-    changed = []
-    for leg in trade.legs():
-        account = wallet(leg.address)
-        sign = 1 if leg.side == "BUY" else -1
-        account.cash -= sign * leg.dollars + leg.fee
-        account.tokens[leg.token_id] = account.tokens.get(leg.token_id, 0) + sign * leg.size
-        changed.append(account)
-    return changed
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        state: State,
+        feeds: Feeds,
+        faults: Faults,
+        accounts: Accounts,
+        delays: Delays,
+        seed: int,
+    ) -> None:
+        self.trades: dict[str, Trade] = {}
+        self.unsettled: dict[str, Trade] = {}
+        address = to_checksum_address("0x" + draw(seed, "house")[:40])
+        self.house = Account(address, address)
+        self.house_owner = str(uuid.UUID(draw(seed, "house owner")[:32], version=4))
+        self._agenda = agenda
+        self._state = state
+        self._feeds = feeds
+        self._faults = faults
+        self._accounts = accounts
+        self._delays = delays
+        self._seed = seed
+
+    def book(
+        self, taker: Order, listing: Listing, price: int, makers: tuple[MakerFill, ...]
+    ) -> Trade | None:
+        """Books what matched at one price, and sets its course.
+
+        Args:
+            taker: The taker's order.
+            listing: The market.
+            price: The taker's price, of its own token.
+            makers: The makers' parts.
+
+        Returns:
+            The trade, or None if only the house is in it: such a trade concerns nobody.
+        """
+        house_taker = taker.owner == self.house_owner
+        if house_taker and all(maker.owner == self.house_owner for maker in makers):
+            return None
+        now_ms = self._agenda.now_ms()
+        size = sum(maker.size for maker in makers)
+        name = draw(self._seed, f"trade/{len(self.trades)}")
+        fails = self._faults.strike("fail_trade") is not None
+        retries = not fails and self._faults.strike("retry_trade") is not None
+        chance = Random(name)  # noqa: S311  (delays must be repeatable, not secret)
+        trade = Trade(
+            trade_id=str(uuid.UUID(name[:32], version=4)),
+            condition_id=listing.market.condition_id,
+            taker_order_id=taker.order_id,
+            owner=taker.owner,
+            address=taker.maker,
+            outcome=taker.outcome,
+            token_id=taker.token_id,
+            side=taker.side,
+            price=price,
+            size=size,
+            fee=0 if house_taker else listing.market.taker_fee(size, price),
+            makers=makers,
+            matched_at=now_ms,
+            updated_at=now_ms,
+            course=course(now_ms, self._delays, chance, retries=retries, fails=fails),
+        )
+        self._state.note(trade)
+        self._feeds.trade(trade, now_ms)
+        self.take_up(trade)
+        return trade
+
+    def take_up(self, trade: Trade) -> None:
+        """Follows a trade, new or from the database, on its course."""
+        self.trades[trade.trade_id] = trade
+        if trade.unsettled:
+            self.unsettled[trade.trade_id] = trade
+        self._watch(trade)
+
+    def _watch(self, trade: Trade) -> None:
+        if trade.course:
+            self._agenda.at(trade.course[0][0], lambda: self._step(trade))
+
+    def _step(self, trade: Trade) -> None:
+        """The next step of a trade's life; MINED is the one that moves cash and tokens."""
+        _, trade.status = trade.course.pop(0)
+        trade.updated_at = self._agenda.now_ms()
+        if trade.status == "MINED":
+            trade.tx_hash = "0x" + draw(self._seed, f"tx/{trade.trade_id}")
+            self._settle(trade)
+        if not trade.unsettled:
+            self.unsettled.pop(trade.trade_id, None)
+        self._state.note(trade)
+        self._feeds.trade(trade, trade.updated_at)
+        self._watch(trade)
+
+    def _settle(self, trade: Trade) -> None:
+        """Moves cash and tokens of every leg.
+
+        Buyers' dollars pay sellers; where buyers of both outcomes meet, their dollars are locked
+        for a new pair of tokens, and where sellers meet, a pair is given back for its dollar.
+        """
+        for leg in trade.legs():
+            account = self._wallet(leg.address)
+            sign = 1 if leg.side == "BUY" else -1
+            account.cash -= sign * leg.dollars + leg.fee
+            account.tokens[leg.token_id] = account.tokens.get(leg.token_id, 0) + sign * leg.size
+            if account is not self.house:
+                self._state.note(account)
+
+    def _wallet(self, address: str) -> Account:
+        if address == self.house.address:
+            return self.house
+        account = self._accounts.find(address)
+        if account is None:
+            raise LookupError(f"a trade of {address}, which has no account")
+        return account

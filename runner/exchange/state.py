@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from runner.exchange.markets import MarketState, Side
+from runner.exchange.listings import MarketRow
 from runner.exchange.records import Account, ApiKey, MakerFill, Order, Trade
 
 _SCHEMA = """
@@ -84,9 +84,6 @@ _TRADE = [
 _KEY = ["key", "address", "nonce", "secret", "passphrase", "active", "heartbeat_id", "heartbeat_at"]
 _MAKER = ["order_id", "owner", "address", "outcome", "token_id", "side", "price", "size"]
 _MARKET = ["condition_id", "tick", "state", "winner", "last_price", "last_side"]
-
-MarketRow = tuple[str, int, MarketState, int | None, int | None, Side]
-"""(condition id, tick, state, winner, last price, last side)."""
 
 
 class State:

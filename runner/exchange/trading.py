@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from eth_utils.address import to_checksum_address
 
 from runner.exchange.accounts import ALLOWANCE
-from runner.exchange.engine import NOT_FOUND, Placed
+from runner.exchange.desk import Placed
 from runner.exchange.markets import decimal_text
 from runner.exchange.orders import Submission, check, read
 from runner.exchange.records import ApiKey, Order, Refused
@@ -16,6 +16,9 @@ from runner.exchange.signatures import EXCHANGE, NEG_RISK_EXCHANGE, order_hash, 
 
 BATCH_MAX = 15
 """Orders in one `POST /orders` (reference 3.8)."""
+
+NOT_FOUND = "order can't be found - already canceled or matched"
+"""The one reason the real exchange gives for not cancelling (reference 4)."""
 
 CANCELS_MAX = 1000
 """Ids in one `DELETE /orders` (reference 4)."""

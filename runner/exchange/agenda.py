@@ -1,0 +1,46 @@
+"""The exchange's time: an injected clock, and what is to be done when."""
+
+import heapq
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def instant(unix_ms: int) -> datetime:
+    """Unix milliseconds as a UTC time, exactly."""
+    return _EPOCH + timedelta(milliseconds=unix_ms)
+
+
+class Agenda:
+    """What is still to come, by the time it is due; things due together in the order noted.
+
+    Args:
+        clock: Tells the time, UTC.
+    """
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._noted = 0
+        self._heap: list[tuple[int, int, Callable[[], None]]] = []
+
+    def now(self) -> datetime:
+        """The injected clock, UTC."""
+        return self._clock()
+
+    def now_ms(self) -> int:
+        """The injected clock in Unix milliseconds, rounded down."""
+        return (self._clock() - _EPOCH) // timedelta(milliseconds=1)
+
+    def at(self, due_ms: int, action: Callable[[], None]) -> None:
+        """Notes that `action` is due at a time (Unix milliseconds)."""
+        self._noted += 1
+        heapq.heappush(self._heap, (due_ms, self._noted, action))
+
+    def next_due(self) -> datetime | None:
+        """When the next thing is due; None if nothing is noted."""
+        return instant(self._heap[0][0]) if self._heap else None
+
+    def do_next(self) -> None:
+        """Does the next thing."""
+        heapq.heappop(self._heap)[2]()
