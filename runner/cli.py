@@ -206,6 +206,7 @@ def status(
     if watch and as_json:
         raise typer.BadParameter("--watch and --json do not go together")
     limits = _settings(config).limits()
+    from runner.report import screen
     from runner.report import status as status_report
     from runner.store.database import open_readonly
 
@@ -213,11 +214,9 @@ def status(
         if as_json:
             _print_json(status_report.read(connection, state, limits, _now()))
         elif watch:
-            _watch(
-                lambda: status_report.screen(status_report.read(connection, state, limits, _now()))
-            )
+            _watch(lambda: screen.screen(status_report.read(connection, state, limits, _now())))
         else:
-            _print(status_report.screen(status_report.read(connection, state, limits, _now())))
+            _print(screen.screen(status_report.read(connection, state, limits, _now())))
 
 
 @app.command(
@@ -319,7 +318,7 @@ def report(
     with closing(open_readonly(state)) as connection:
         found = execution.read(connection, plan)
         if html is not None:
-            html.write_text(page.render(connection, found, _now()), encoding="utf-8")
+            html.write_text(page.render(found, _now()), encoding="utf-8")
             _say(f"wrote {html}")
     if as_json:
         _print_json(execution.document(found))

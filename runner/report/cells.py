@@ -9,6 +9,8 @@ from __future__ import annotations
 import unicodedata
 from datetime import UTC, datetime, timedelta
 
+from rich.table import Table
+
 DASH = "–"
 
 
@@ -83,3 +85,23 @@ def stamped(microseconds: int) -> datetime:
 def clock(at: datetime | None) -> str:
     """The time of day, UTC."""
     return DASH if at is None else f"{at:%H:%M:%S}"
+
+
+def signed_price(value: float | None) -> str:
+    """A difference of prices, with its sign."""
+    if value is None:
+        return DASH
+    return ("+" if value > 0 else "-" if value < 0 else "") + price(abs(value))
+
+
+def table(*columns: str) -> Table:
+    """A plain table; a name that starts with `>` heads a column of numbers."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in columns:
+        made.add_column(
+            name.removeprefix(">"),
+            justify="right" if name.startswith(">") else "left",
+            header_style="bold dim",
+            no_wrap=True,
+        )
+    return made

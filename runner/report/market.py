@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from runner.core.money import plain
@@ -53,15 +52,7 @@ def document(view: MarketView) -> dict[str, Any]:
 
 def table(view: MarketView) -> RenderableType:
     """The market as a table, one row a token. Token ids are whole: they go into plans."""
-    rows = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for name in ("outcome", "bid", "ask", "midpoint", "last trade", "token_id"):
-        rows.add_column(
-            name,
-            justify="left" if name in {"outcome", "token_id"} else "right",
-            no_wrap=True,
-            overflow="fold",
-            header_style="bold",
-        )
+    rows = cells.table("outcome", ">bid", ">ask", ">midpoint", ">last trade", "token_id")
     for token in view.tokens:
         prices = (token.best_bid, token.best_ask, token.midpoint, token.last_trade)
         rows.add_row(

@@ -45,7 +45,7 @@ def test_no_known_secret_is_written_in_any_coding(
 ) -> None:
     log = structlog.get_logger()
     log.info("signed", body=f"a{canary}b", nested={"deep": [canary, canary.encode()]}, ok=1)
-    log.warning("event " + canary)
+    log.warning("event %s", canary)
     logging.getLogger("aiohttp").error("library said %s", canary)
     try:
         raise ValueError(canary)
