@@ -2,15 +2,11 @@
 
 import argparse
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.exchange.scenario import ScenarioError
 from runner.exchange.server import run
-
-
-def _clock() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251  (this is where this process's clock is injected)
+from runner.exchange.state import StateLocked
 
 
 def main() -> int:
@@ -22,10 +18,13 @@ def main() -> int:
     parser.add_argument("--scenario", help="a file, or the name of a packaged one")
     given = parser.parse_args()
     try:
-        return run(given.port, given.state, given.seed, given.scenario, _clock)
+        return run(given.port, given.state, given.seed, given.scenario)
     except ScenarioError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except StateLocked as error:
+        sys.stderr.write(f"{error}\n")
+        return 3
 
 
 if __name__ == "__main__":

@@ -86,21 +86,36 @@ _MAKER = ["order_id", "owner", "address", "outcome", "token_id", "side", "price"
 _MARKET = ["condition_id", "tick", "state", "winner", "last_price", "last_side"]
 
 
+class StateLocked(OSError):
+    """The database file belongs to another exchange that is running."""
+
+
 class State:
     """The database of one exchange.
 
     Args:
         path: The file; None for one in memory.
         now_ms: When it is opened (Unix milliseconds): what a new one remembers as `made_at`.
+
+    Raises:
+        StateLocked: Another process has it open.
     """
 
     def __init__(self, path: Path | None, now_ms: int) -> None:
-        self._db = sqlite3.connect(path or ":memory:", isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(_SCHEMA)
         if path is not None:
-            path.chmod(0o600)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+        self._db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=1.0)
+        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.OperationalError as error:
+            self._db.close()
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise StateLocked(f"{path}: another exchange uses it") from error
+            raise
         row = self._db.execute("SELECT at FROM made").fetchone()
         self.is_new = row is None
         self.made_at = now_ms if row is None else int(row[0])
