@@ -31,6 +31,7 @@ the answer to our own POST: `REFUSED` (a closed list of answers prove that nothi
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,9 @@ class Answer(StrEnum):
 
 
 Said = ReportStatus | Answer
+
+DROPPED_EARLY = timedelta(seconds=60)
+"""How long before its stated expiration the exchange drops a GTD order (reference 3.7)."""
 
 _S, _A = ReportStatus, Answer
 _O = OrderState
@@ -126,13 +130,13 @@ def ended_reason(
     """What an order that the exchange calls over came to.
 
     Everything matched is filled, whatever the word. An order past its life is expired even where
-    the exchange says cancelled: it drops a GTD order up to a minute early and may report that as a
-    cancel (faults M10), so `expires_at` is the end of life as we asked for it. `filled` said of an
-    order that is not full means that the rest was killed.
+    the exchange says cancelled: it drops a GTD order `DROPPED_EARLY` before the stated
+    `expires_at` and may report that as a cancel (faults M10). `filled` said of an order that is
+    not full means that the rest was killed.
     """
     if matched >= size > ZERO:
         return EndReason.FILLED
-    past = expires_at is not None and now >= expires_at
+    past = expires_at is not None and now >= expires_at - DROPPED_EARLY
     if said is ReportStatus.EXPIRED or (said is ReportStatus.CANCELLED and past):
         return EndReason.EXPIRED
     return EndReason.CANCELLED

@@ -66,10 +66,10 @@ def test_duplicated_proves_that_an_unknown_order_is_there() -> None:
         ("expired", "10.4", -1, EndReason.FILLED),
         ("filled", "9.99", None, EndReason.CANCELLED),
         ("cancelled", "3", None, EndReason.CANCELLED),
-        ("cancelled", "3", 1, EndReason.CANCELLED),
-        ("cancelled", "3", 0, EndReason.EXPIRED),
+        ("cancelled", "3", 61, EndReason.CANCELLED),
+        ("cancelled", "3", 60, EndReason.EXPIRED),
         ("expired", "0", None, EndReason.EXPIRED),
-        ("expired", "3", 60, EndReason.EXPIRED),
+        ("expired", "3", 3600, EndReason.EXPIRED),
     ],
 )
 def test_what_an_order_came_to(
