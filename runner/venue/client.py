@@ -227,15 +227,17 @@ class Venue:
             return tuple(order_report(mapping(row), self._odd) for row in rows)
 
     async def trades(self, after: datetime) -> tuple[TradeReport, ...]:
-        """Our legs of every trade matched after `after` (whole seconds), account-wide, complete.
+        """Our legs of every trade matched at or after `after`, account-wide, complete.
 
+        The exchange counts in whole seconds and may leave out the one given, so that a little
+        more is asked for: an earlier trade may come along.
         Never filtered by market: the exchange's filters look at the taker's token and would hide
         our fills from cross matches (reference 5.3).
 
         Raises:
             VenueUnreachable: not complete.
         """
-        query = {"after": str(unix_ms(after) // 1000)}
+        query = {"after": str(unix_ms(after) // 1000 - 1)}
         rows = await self._requests.pages("/data/trades", query)
         with self._requests.reading("/data/trades"):
             legs = {

@@ -102,9 +102,8 @@ def classify(answer: WireResponse, signed: SignedOrder) -> Outcome:
 
 
 def error_text(body: Json) -> str:
-    """The text of an error body, at most 300 characters."""
-    text = body.get("error") or body.get("errorMsg") or body.get("error_msg") or ""
-    return str(text)[:300]
+    """The text of an error body, as it came: not yet fit to be shown."""
+    return str(body.get("error") or body.get("errorMsg") or body.get("error_msg") or "")
 
 
 def refusal(status: int, body: Json) -> tuple[str, str, bool] | None:

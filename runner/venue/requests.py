@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from runner.venue.signing import Credentials, Signer
 
 _FIRST_CURSOR, _END_CURSOR = "MA==", "LTE="  # reference 5.1
+_TEXT_MAX = 500
+"""Characters of the exchange's own words that we repeat."""
+
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which a read is worth another try."""
 
@@ -165,9 +168,11 @@ class Requests:
             raise VenueUnreachable(self.redact(f"GET {path}: {error}")) from None
 
     def redact(self, text: str) -> str:
-        """`text` on one line and without our secrets (faults S1, S12)."""
+        """`text` on one line, without our secrets, cut to a length (faults S1, S12)."""
         plain = "".join(c if c.isprintable() else " " for c in text)
-        return plain if self.credentials is None else self.credentials.redact(plain)
+        if self.credentials is not None:
+            plain = self.credentials.redact(plain)
+        return plain[:_TEXT_MAX]
 
     async def _send(
         self,

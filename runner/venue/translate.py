@@ -31,6 +31,8 @@ Json = Mapping[str, Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICRO = Decimal(1_000_000)
+_DEPTH_MAX = 64
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 
 # reference 5.2; prefixes, because a status may carry free text behind it (reference 6.2)
 _ENDED = (
@@ -66,12 +68,33 @@ def parse(body: bytes | str) -> Any:
         Unreadable: not JSON, not finite, or nested absurdly deep.
     """
     try:
-        return json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        raw = body.encode() if isinstance(body, str) else body
+        deep = _too_deep(raw)
+        parsed = None if deep else json.loads(raw, parse_float=Decimal, parse_constant=_refuse)
+    except ValueError as error:
         raise Unreadable(f"not JSON: {type(error).__name__}") from None
+    if deep:
+        raise Unreadable("nested absurdly deep")
+    return parsed
 
 
-def _no_constant(name: str) -> None:
+def _too_deep(raw: bytes) -> bool:
+    """Whether brackets nest beyond what any answer needs (faults S18).
+
+    Some 10,000 levels crash the interpreter inside its parser where the recursion limit has been
+    raised, as some libraries do. Each round takes away the innermost pairs; what is left over after
+    the last one, brackets in texts included, may not be much.
+    """
+    brackets = raw.translate(None, _NO_BRACKETS)
+    for _ in range(_DEPTH_MAX):
+        inner = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if len(inner) == len(brackets):
+            break
+        brackets = inner
+    return len(brackets) > _DEPTH_MAX
+
+
+def _refuse(name: str) -> None:
     raise ValueError(name)
 
 
