@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
+from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -59,19 +60,22 @@ def _readable(model: type[BaseModel], tree: object) -> Any:
         if name not in given:
             values[name] = None if field.is_required() else field.get_default()
             continue
-        inner = [k for k in (field.annotation, *get_args(field.annotation)) if _is_model(k)]
-        if inner and isinstance(given[name], dict):
-            values[name] = _readable(inner[0], given[name])
+        group = _group(field.annotation)
+        if group is not None:
+            values[name] = _readable(group, given[name])
             continue
         try:
             values[name] = _reader(model, name).validate_python(given[name])
         except ValidationError:
-            values[name] = None if not inner else _readable(inner[0], {})
+            values[name] = None
     return model.model_construct(**values)
 
 
-def _is_model(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+def _group(annotation: object) -> type[BaseModel] | None:
+    """The model of a field that is a group of keys, given or None; else None."""
+    kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not NoneType]
+    kind = kinds[0] if len(kinds) == 1 else None
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,7 @@ def _read(handle: int, name: str) -> tuple[bytes, os.stat_result]:
         if stat.S_ISLNK(_lstat(handle, name).st_mode):
             raise _Unreadable("is a link: put the file itself into the folder") from error
         raise
-    with os.fdopen(descriptor, "rb", buffering=0) as opened:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _Unreadable("is not a regular file")
@@ -225,9 +225,12 @@ def _read(handle: int, name: str) -> tuple[bytes, os.stat_result]:
         if status.st_nlink != 1:
             raise _Unreadable("has a second name (a hard link): copy the file instead")
         data = b""
-        while len(data) <= FILE_SIZE_MAX and (part := opened.read(FILE_SIZE_MAX + 1 - len(data))):
+        # One byte more than allowed is enough to know that it is too large.
+        while part := os.read(descriptor, FILE_SIZE_MAX + 1 - len(data)):
             data += part
         return data, status
+    finally:
+        os.close(descriptor)
 
 
 def _parsed(name: str, content_hash: str, data: bytes) -> PlanFile:

@@ -77,17 +77,19 @@ class Document:
     tree: Tree = field(default_factory=dict)
     keys: dict[Path, Spot] = field(default_factory=dict)
     values: dict[Path, Spot] = field(default_factory=dict)
+    groups: set[Path] = field(default_factory=set)
     faults: list[YamlFault] = field(default_factory=list)
     cut_short: bool = False
 
     def spot(self, path: Path, *, on_key: bool = False) -> Spot:
-        """Where `path` stands, or the nearest group of keys around it."""
-        if path in self.values:
-            return self.keys.get(path, self.values[path]) if on_key else self.values[path]
+        """Where `path` stands; for what is missing, where the group stands that lacks it.
+
+        The place of a group or a list is its key, where a reader looks for it.
+        """
         while path and path not in self.values:
-            path = path[:-1]
-        # A key is missing from this group: the group's own key is the place people look at.
-        return self.keys.get(path) or self.values.get(path) or Spot(1, 1)
+            path, on_key = path[:-1], True
+        value = self.values.get(path, Spot(1, 1))
+        return self.keys.get(path, value) if on_key or path in self.groups else value
 
 
 def secret_spots(text: str) -> list[Spot]:
@@ -212,6 +214,7 @@ class _Reading:
         if not ignored:
             self.document.values[path] = spot
         if not isinstance(value, str):
+            self.document.groups.add(path)
             if len(self.stack) == DEPTH_MAX:
                 self._fault(event, f"is nested more than {DEPTH_MAX} levels deep", path)
                 self.stop()
