@@ -11,9 +11,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -24,7 +26,7 @@ import typer
 from runner.core.errors import PlanError, PmrunError, SafetyRefusal, VenueUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console, RenderableType
 
@@ -127,9 +129,19 @@ def exchange(
     ] = None,
 ) -> None:
     """Run the embedded exchange alone. The first line of stdout says where it listens."""
+    from runner.exchange.scenario import ScenarioError
     from runner.exchange.server import run
+    from runner.exchange.state import StateLocked
 
-    sys.exit(run(port=port, state=state, seed=seed, scenario=scenario))
+    try:
+        code = run(port=port, state=state, seed=seed, scenario=scenario)
+    except StateLocked as error:
+        raise SafetyRefusal(str(error)) from error
+    except (ScenarioError, ValueError) as error:
+        raise PlanError(str(error)) from error
+    except OSError as error:
+        raise PmrunError(f"port {port}: {error.strerror or error}") from error
+    sys.exit(code)
 
 
 @app.command(epilog="\b\nExample:\n  pmrun validate plans/examples")
@@ -141,34 +153,25 @@ def validate(
     from runner.core.plan import Plan
     from runner.core.plan_reading import unavailable
     from runner.plan_folder import read_plan
+    from runner.report import cells
 
+    lines: list[str] = []
     problems: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
     for path in _plan_files(paths):
-        found = read_plan(path.read_bytes(), str(path))
+        name = cells.clean(path)
+        found = read_plan(_bytes(path))
         if isinstance(found, Plan):
-            notes += [
-                {"path": str(path), "field": field, "message": text}
-                for field, text in unavailable(found)
-            ]
-            continue
-        problems += [
-            {
-                "path": str(path),
-                "line": problem.line,
-                "column": problem.column,
-                "field": problem.field,
-                "message": problem.message,
-            }
-            for problem in found
-        ]
+            for field, text in unavailable(found):
+                notes.append({"path": name, "field": field, "message": text})
+                _say(f"note: {name}: {field}: {text}")
+        else:
+            lines += [problem.render(name) for problem in found]
+            problems += [{"path": name, **asdict(problem)} for problem in found]
     if as_json:
         _print_json({"valid": not problems, "problems": problems, "not_available_yet": notes})
-    else:
-        for line in problems:
-            print("{path}:{line}:{column}: {field}: {message}".format(**line))
-    for note in notes:
-        _say("note: {path}: {field}: {message}".format(**note))
+    elif lines:
+        print("\n".join(lines))
     sys.exit(2 if problems else 0)
 
 
@@ -188,11 +191,11 @@ def market(
     from runner import app as runner_app
     from runner.report import market as market_report
 
-    view = runner_app.market(state, ref, exchange)
+    outcomes = runner_app.market(state, ref, exchange).outcomes
     if as_json:
-        _print_json(market_report.document(view))
+        _print_json(market_report.document(outcomes))
     else:
-        _print(market_report.table(view))
+        _print(market_report.table(outcomes))
 
 
 @app.command(epilog="\b\nExamples:\n  pmrun status --watch\n  pmrun status --json")
@@ -208,15 +211,18 @@ def status(
     limits = _settings(config).limits()
     from runner.report import screen
     from runner.report import status as status_report
-    from runner.store.database import open_readonly
 
-    with closing(open_readonly(state)) as connection:
+    with _database(state) as connection:
+
+        def look() -> dict[str, Any]:
+            return status_report.read(connection, state, limits, _now())
+
         if as_json:
-            _print_json(status_report.read(connection, state, limits, _now()))
+            _print_json(look())
         elif watch:
-            _watch(lambda: screen.screen(status_report.read(connection, state, limits, _now())))
+            _watch(lambda: screen.screen(look()))
         else:
-            _print(screen.screen(status_report.read(connection, state, limits, _now())))
+            _print(screen.screen(look()))
 
 
 @app.command(
@@ -313,17 +319,46 @@ def report(
 ) -> None:
     """Show what was filled at what price against arrival and limit, what it cost, and P&L."""
     from runner.report import execution, page
-    from runner.store.database import open_readonly
 
-    with closing(open_readonly(state)) as connection:
+    with _database(state) as connection:
         found = execution.read(connection, plan)
-        if html is not None:
-            html.write_text(page.render(found, _now()), encoding="utf-8")
-            _say(f"wrote {html}")
+    if html is not None:
+        _write(html, page.render(found, _now()))
+        _say(f"wrote {html}")
     if as_json:
         _print_json(execution.document(found))
     else:
         _print(execution.tables(found))
+
+
+@contextmanager
+def _database(state: Path) -> Iterator[sqlite3.Connection]:
+    """The state database, for reading.
+
+    Raises:
+        SafetyRefusal: there is none, or it cannot be read.
+    """
+    from runner.store import open_readonly
+
+    try:
+        with closing(open_readonly(state)) as connection:
+            yield connection
+    except sqlite3.DatabaseError as error:
+        raise SafetyRefusal(f"{state}: cannot be read as a state database: {error}") from error
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _now() -> datetime:
@@ -350,7 +385,7 @@ def _print(renderable: RenderableType) -> None:
     _console().print(renderable)
 
 
-def _watch(draw: Any) -> None:
+def _watch(draw: Callable[[], RenderableType]) -> None:
     from rich.live import Live
 
     try:
