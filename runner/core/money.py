@@ -50,6 +50,8 @@ _EXACT = Context(
     rounding=ROUND_HALF_EVEN,
     traps=[Inexact, InvalidOperation, DivisionByZero, Overflow, FloatOperation],
 )
+_ROUNDING = Context(prec=60, traps=[InvalidOperation, DivisionByZero, Overflow, FloatOperation])
+_MICRO_STEP = Decimal("0.000001")
 
 
 def exact() -> AbstractContextManager[Context]:
@@ -80,6 +82,27 @@ def to_micros(value: Decimal) -> int:
 def from_micros(micros: int) -> Decimal:
     """The amount of so many millionths, exactly."""
     return Decimal(micros).scaleb(-6, _EXACT)
+
+
+def to_nearest_micro(value: Decimal) -> Decimal:
+    """`value` rounded half-even to a millionth: for what is divided, never for what is signed."""
+    return value.quantize(_MICRO_STEP, rounding=ROUND_HALF_EVEN, context=_ROUNDING)
+
+
+def ratio_to_nearest_micro(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    """`amount` x `part` / `whole`, rounded once, half-even to a millionth.
+
+    Raises:
+        ZeroDivisionError: `whole` is zero.
+        ValueError: an argument is no exact number of millionths.
+    """
+    over, under = to_micros(amount) * to_micros(part), to_micros(whole)
+    if under < 0:
+        over, under = -over, -under
+    micros, rest = divmod(over, under)
+    if 2 * rest > under or (2 * rest == under and micros % 2):
+        micros += 1
+    return from_micros(micros)
 
 
 def plain(value: Decimal) -> str:

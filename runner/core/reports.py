@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+    from runner.core.model import OrderReport
+
 
 class Answer(StrEnum):
     """What we hear of an order that is no status: silence, and answers to our own POST."""
@@ -116,18 +118,21 @@ TABLE: Mapping[tuple[OrderState, Said], tuple[str | None, str]] = {
 }
 
 
-def meaning(state: OrderState, said: Said) -> tuple[str | None, str]:
-    """The event of the order machine that `said` means for an order in `state`, and why.
-
-    The event is None where it means nothing.
-    """
-    return TABLE[state, said]
+def meaning(state: OrderState, said: Said) -> str | None:
+    """The event of the order machine that `said` means for an order in `state`, None for none."""
+    event, _ = TABLE[state, said]
+    return event
 
 
 def ended_reason(
-    said: ReportStatus, matched: Decimal, size: Decimal, expires_at: datetime | None, now: datetime
+    report: OrderReport,
+    *,
+    matched: Decimal,
+    size: Decimal,
+    expires_at: datetime | None,
+    now: datetime,
 ) -> EndReason:
-    """What an order that the exchange calls over came to.
+    """What an order that `report` calls over came to, with `matched` of its `size` traded.
 
     Everything matched is filled, whatever the word. An order past its life is expired even where
     the exchange says cancelled: it drops a GTD order `DROPPED_EARLY` before the stated
@@ -137,7 +142,7 @@ def ended_reason(
     if matched >= size > ZERO:
         return EndReason.FILLED
     past = expires_at is not None and now >= expires_at - DROPPED_EARLY
-    if said is ReportStatus.EXPIRED or (said is ReportStatus.CANCELLED and past):
+    if report.status is _S.EXPIRED or (report.status is _S.CANCELLED and past):
         return EndReason.EXPIRED
     return EndReason.CANCELLED
 

@@ -209,3 +209,21 @@ def test_fee_bound_edges() -> None:
 )
 def test_plain(text: str, shown: str) -> None:
     assert money.plain(D(text)) == shown
+
+
+@given(
+    amount=st.integers(-(10**9), 10**9),
+    part=st.integers(0, 10**6),
+    whole=st.integers(-(10**6), 10**6).filter(bool),
+)
+def test_a_share_is_rounded_once_and_half_even(amount: int, part: int, whole: int) -> None:
+    seen = money.ratio_to_nearest_micro(*map(money.from_micros, (amount, part, whole)))
+    assert money.to_micros(seen) == round(Fraction(amount * part, whole))
+
+
+def test_the_nearest_micro_is_half_even() -> None:
+    assert money.to_nearest_micro(D("0.0000005")) == 0
+    assert money.to_nearest_micro(D("0.0000015")) == D("0.000002")
+    assert money.to_nearest_micro(D("-0.00000151")) == D("-0.000002")
+    with pytest.raises(ZeroDivisionError):
+        money.ratio_to_nearest_micro(D(1), D(1), D(0))

@@ -8,7 +8,7 @@ import pytest
 
 from runner.core import reports
 from runner.core.lifecycles import ORDER
-from runner.core.model import EndReason, OrderState, ReportStatus
+from runner.core.model import EndReason, OrderReport, OrderState, ReportStatus
 from runner.core.reports import Answer, Said
 
 D = Decimal
@@ -31,9 +31,9 @@ def rows_of_the_docstring() -> dict[tuple[OrderState, Said], str | None]:
 
 @pytest.mark.parametrize(("state", "said"), list(product(OrderState, SAID)))
 def test_each_row_is_as_the_docstring_draws_it_and_legal(state: OrderState, said: Said) -> None:
-    event, why = reports.meaning(state, said)
+    event = reports.meaning(state, said)
+    assert reports.TABLE[state, said][1]
     assert event == rows_of_the_docstring()[state, said]
-    assert why
     if event is not None:
         assert ORDER.allows(state, event)
 
@@ -43,17 +43,17 @@ def test_the_table_has_no_other_rows() -> None:
 
 
 def test_absence_never_ends_an_order() -> None:
-    assert {reports.meaning(state, Answer.ABSENT)[0] for state in OrderState} == {None}
+    assert {reports.meaning(state, Answer.ABSENT) for state in OrderState} == {None}
 
 
 def test_what_is_over_never_comes_back() -> None:
     for said in SAID:
-        assert reports.meaning(OrderState.CLOSING, said)[0] is None
-        assert reports.meaning(OrderState.CLOSED, said)[0] is None
+        assert reports.meaning(OrderState.CLOSING, said) is None
+        assert reports.meaning(OrderState.CLOSED, said) is None
 
 
 def test_duplicated_proves_that_an_unknown_order_is_there() -> None:
-    event, _ = reports.meaning(OrderState.UNKNOWN, ReportStatus.PRESENT)
+    event = reports.meaning(OrderState.UNKNOWN, ReportStatus.PRESENT)
     assert event is not None
     assert ORDER.advance(OrderState.UNKNOWN, event) is OrderState.LIVE
 
@@ -76,7 +76,11 @@ def test_what_an_order_came_to(
     said: str, matched: str, life_s: int | None, reason: EndReason
 ) -> None:
     expires_at = None if life_s is None else NOW + timedelta(seconds=life_s)
-    assert reports.ended_reason(ReportStatus(said), D(matched), D(10), expires_at, NOW) is reason
+    report = OrderReport("0x1", ReportStatus(said), None)
+    seen = reports.ended_reason(
+        report, matched=D(matched), size=D(10), expires_at=expires_at, now=NOW
+    )
+    assert seen is reason
 
 
 @pytest.mark.parametrize(
