@@ -212,12 +212,21 @@ def join_embedded(state: Path, *, scenario: str | None = None) -> Exchange:
     started = _start_embedded(state.parent, scenario)
     place = Exchange(str(started["url"]), key, int(started["pid"]))
     address = _address(key)
-    accounts = _control(place.url, "/_exchange/ledger?owner=" + address)["accounts"]
-    if not accounts:
+    if not ledger(place.url, address)["accounts"]:
         funds = {"address": address, "cash": PAPER_CASH, "tokens": {}}
         _control(place.url, "/_exchange/accounts", funds)
     _write_private(record, json.dumps({**started, "account": address}))
     return place
+
+
+def ledger(url: str, address: str) -> dict[str, Any]:
+    """The embedded exchange's truth about one account (contract 6).
+
+    Raises:
+        VenueUnreachable: it does not answer.
+    """
+    found: dict[str, Any] = _control(url, f"/_exchange/ledger?owner={address}")
+    return found
 
 
 def recorded(state: Path) -> dict[str, Any] | None:
@@ -339,7 +348,7 @@ def halt(state: Path, reason: str, settings: Settings) -> int:
         VenueUnreachable: the latch is set, but what is live could not be cancelled.
     """
     Latch(state).set(reason, now())
-    print(f"halted: no new order will be sent ({state}.halt)", file=sys.stderr)  # noqa: T201
+    print(f"halted: no new order will be sent ({state}.halt)", file=sys.stderr)
     return _sweep(state, settings, f"halt: {reason}")
 
 
@@ -366,7 +375,7 @@ def cancel_all(state: Path, reason: str, settings: Settings) -> int:
 
 def _sweep(state: Path, settings: Settings, why: str) -> int:
     if not state.is_file():
-        print("no state database: nothing of ours to cancel", file=sys.stderr)  # noqa: T201
+        print("no state database: nothing of ours to cancel", file=sys.stderr)
         return 0
     place = _known_exchange(state, settings)
 
@@ -377,7 +386,7 @@ def _sweep(state: Path, settings: Settings, why: str) -> int:
     left = asyncio.run(sweep())
     if left:
         raise VenueUnreachable(f"{left} orders may still be live: run the command again")
-    print("the exchange shows no order of ours live", file=sys.stderr)  # noqa: T201
+    print("the exchange shows no order of ours live", file=sys.stderr)
     return 0
 
 
@@ -386,7 +395,7 @@ def unhalt(state: Path, reason: str, settings: Settings) -> int:
     del settings
     latch = Latch(state)
     if not latch.is_set():
-        print("was not halted", file=sys.stderr)  # noqa: T201
+        print("was not halted", file=sys.stderr)
         return 0
     store = Store.open(state)
     try:
@@ -395,7 +404,7 @@ def unhalt(state: Path, reason: str, settings: Settings) -> int:
     finally:
         store.close()
     latch.clear()
-    print("trading may resume", file=sys.stderr)  # noqa: T201
+    print("trading may resume", file=sys.stderr)
     return 0
 
 

@@ -74,5 +74,5 @@ def reach(step: Step) -> None:
     if _armed.name is not None and _armed.name != step.value:
         return
     _armed.left -= 1
-    if _armed.left == 0:
-        _armed.stop()
+    if _armed.left <= 0:
+        _armed.stop()  # also ever after: a process that was stopped takes no further step

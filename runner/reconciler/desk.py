@@ -10,6 +10,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from runner.core.ledger import equity
 from runner.core.model import Limits, OrderState, RiskView, TimeInForce, TradingState, WorkingOrder
 from runner.core.money import mirror
 
@@ -20,22 +21,6 @@ if TYPE_CHECKING:
     from runner.core.model import MarketInfo, Position, Submit
     from runner.core.plan import PlanRisk
     from runner.store import Writes
-
-
-def equity(positions: Mapping[str, Position], marks: Mapping[str, Decimal]) -> Decimal | None:
-    """Profit and loss since the beginning: realised, less fees, plus open at the marks.
-
-    None when a token that is held has no mark: then nothing can be said.
-    """
-    total = Decimal(0)
-    for token, position in positions.items():
-        total += position.realized - position.fees
-        if position.shares:
-            mark = marks.get(token)
-            if mark is None:
-                return None
-            total += position.shares * mark - position.cost
-    return total
 
 
 def seen_from(info: MarketInfo, order: WorkingOrder) -> WorkingOrder:

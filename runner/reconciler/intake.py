@@ -144,6 +144,8 @@ class Intake:
             self._tx.move_order(ident, "ended", end_reason=why, reason=report.text)
         elif event is not None:
             self._tx.move_order(ident, event)
+        if report.status is ReportStatus.PRESENT:
+            self.look_again = True  # it exists; how it stands is still to be read
         over = report.status in (
             ReportStatus.FILLED,
             ReportStatus.CANCELLED,

@@ -331,10 +331,10 @@ class Worker:
         tx, info = self._tx, market.info
         plan = parse_plan(tx.revision_text(core.key.plan))
         view = self._desk.risk_view(core.key.plan, plan.risk)
-        verdict = risk.check(submit, market, view, limit_price=core.spec.limit_price)
+        verdict = risk.check(submit, core.spec.limit_price, market, view)
         if isinstance(verdict, risk.Deny):
             self.wanted.denied += 1
-            text = f"{verdict.code}: {verdict.facts}"
+            text = str(verdict)
             if text not in (self._fresh(core.key).reason or ""):
                 tx.event("job", str(core.key), "denied", detail=text)
             reasons.insert(0, text)

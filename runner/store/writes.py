@@ -24,7 +24,7 @@ from runner.core.model import (
 )
 from runner.core.money import from_micros, to_micros
 from runner.store.reads import Reads
-from runner.store.rows import dump_memory, json_detail, moment, stamp
+from runner.store.rows import dump_memory, json_detail, moment, position_of, stamp
 
 if TYPE_CHECKING:
     import sqlite3
@@ -562,32 +562,45 @@ class Writes(Reads):
             )
             self.event("trade", ident, event, from_state=known.value, to_state=target.value)
         for scope in ("", key.plan):
-            self._rebook(scope, report.token_id)
+            self._rebook(scope, report, known is None)
         return True
 
-    def _rebook(self, scope: str, token_id: str) -> None:
-        """Fold a token's trades into its position once more, and note what each realised."""
-        where, values = ("", [token_id]) if scope == "" else (" AND plan = ?", [token_id, scope])
+    def _rebook(self, scope: str, report: TradeReport, new: bool) -> None:
+        """Bring a position up to date: by the new trade alone if it is the last, else anew."""
+        plan = "" if scope == "" else " AND plan = ?"
+        values = [report.token_id] if scope == "" else [report.token_id, scope]
+        rank = (stamp(report.matched_at), report.trade_id, report.order_id)
+        later = self._db.execute(
+            f"SELECT 1 FROM trade WHERE token_id = ?{plan}"
+            " AND (matched_at, trade_id, order_id) > (?, ?, ?) LIMIT 1",
+            (*values, *rank),
+        ).fetchone()
+        position = Position(report.token_id)
+        only_last = new and later is None
+        if only_last:
+            row = self._db.execute(
+                "SELECT * FROM position WHERE scope = ? AND token_id = ?", (scope, report.token_id)
+            ).fetchone()
+            position = position if row is None else position_of(row)
+        since = " AND trade_id = ? AND order_id = ?" if only_last else ""
+        more = (report.trade_id, report.order_id) if only_last else ()
         rows = self._db.execute(
-            f"SELECT * FROM trade WHERE token_id = ?{where}"
+            f"SELECT * FROM trade WHERE token_id = ?{plan}{since}"
             " ORDER BY matched_at, trade_id, order_id",
-            values,
+            (*values, *more),
         ).fetchall()
-        position = Position(token_id)
         for row in rows:
-            execution = _execution(row)
-            position, realized = book(position, execution)
+            position, realized = book(position, _execution(row))
             if scope == "":
+                gain = None if realized is None else to_micros(realized)
                 self._db.execute(
                     "UPDATE trade SET realized = ?"
                     " WHERE trade_id = ? AND order_id = ? AND realized IS NOT ?",
-                    (
-                        None if realized is None else to_micros(realized),
-                        row["trade_id"],
-                        row["order_id"],
-                        None if realized is None else to_micros(realized),
-                    ),
+                    (gain, row["trade_id"], row["order_id"], gain),
                 )
+        self._put_position(scope, position)
+
+    def _put_position(self, scope: str, position: Position) -> None:
         self._db.execute(
             "INSERT INTO position (scope, token_id, shares, settled, cost, realized, fees)"
             " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET shares = excluded.shares,"
@@ -595,7 +608,7 @@ class Writes(Reads):
             " fees = excluded.fees",
             (
                 scope,
-                token_id,
+                position.token_id,
                 to_micros(position.shares),
                 to_micros(position.settled),
                 to_micros(position.cost),

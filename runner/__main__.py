@@ -1,0 +1,5 @@
+"""`python -m runner` is `pmrun`."""
+
+from runner.cli import main
+
+main()
