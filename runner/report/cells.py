@@ -10,6 +10,7 @@ import unicodedata
 from datetime import UTC, datetime, timedelta
 
 from rich.table import Table
+from rich.text import Text
 
 DASH = "–"
 
@@ -95,13 +96,21 @@ def signed_price(value: float | None) -> str:
 
 
 def table(*columns: str) -> Table:
-    """A plain table; a name that starts with `>` heads a column of numbers."""
+    """A plain table: `>` before a name heads a column of numbers, `~` one that is cut short first.
+
+    Cells of a `~` column should be made by `cut`.
+    """
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
         made.add_column(
-            name.removeprefix(">"),
+            name.lstrip(">~"),
             justify="right" if name.startswith(">") else "left",
             header_style="bold dim",
-            no_wrap=True,
+            no_wrap=not name.startswith("~"),
         )
     return made
+
+
+def cut(text: str) -> Text:
+    """Text from outside that takes one line, and as much of it as there is room for."""
+    return Text(clean(text), no_wrap=True, overflow="ellipsis")

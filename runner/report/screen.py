@@ -107,7 +107,7 @@ def _bar(part: float) -> Text:
 def _jobs_table(jobs: Iterable[Row]) -> Table:
     table = cells.table(
         "plan", "job", "market", "side", "state", "progress", ">filled", ">of", ">average",
-        ">arrival", ">limit", ">next", ">changed", "why",
+        ">arrival", ">limit", ">next", ">changed", "~why",
     )  # fmt: skip
     for plan, rows in groupby(jobs, key=lambda job: job["plan"]):
         for n, job in enumerate(rows):
@@ -126,14 +126,14 @@ def _jobs_table(jobs: Iterable[Row]) -> Table:
                 cells.price(job["limit_price"]),
                 _next(job["next_action_in_s"]),
                 cells.age(job["changed_age_s"]),
-                Text(cells.clean(job["reason"])[:60]),
+                cells.cut(job["reason"]),
             )
     return table
 
 
 def _progress_table(jobs: Iterable[Row]) -> Table:
     """The columns that fit a terminal of 80."""
-    table = cells.table("job", "side", "state", "progress", ">filled", ">average", ">limit", "why")
+    table = cells.table("job", "side", "state", "progress", ">filled", ">average", ">limit", "~why")
     for job in jobs:
         total = job["total_shares"]
         table.add_row(
@@ -144,7 +144,7 @@ def _progress_table(jobs: Iterable[Row]) -> Table:
             f"{cells.shares(job['filled_shares'])} of {cells.shares(total)}",
             cells.price(job["average_price"]),
             cells.price(job["limit_price"]),
-            Text(cells.clean(job["reason"])[:40]),
+            cells.cut(job["reason"]),
         )
     return table
 
