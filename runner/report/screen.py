@@ -79,12 +79,12 @@ def _head(status: Row) -> Text:
         ("pmrun", "bold"),
         f"  {cells.clean(status['database'])}  ",
         (f"running (pid {pid})", "green") if pid else ("not running", "bold yellow"),
-        f", looked {cells.age(runner['looked_age_s'])} ago\n",
+        f", started {cells.age(runner['started_age_s'])} ago\n",
         "trading ",
         _word("halted" if runner["halt_reason"] else runner["trading_state"] or cells.DASH),
-        f" ({cells.age(runner['trading_state_age_s'])})   exchange ",
+        f" ({cells.age(runner['trading_state_age_s'])} ago)   exchange ",
         _word(runner["venue_mode"] or cells.DASH),
-        f" ({cells.age(runner['venue_mode_age_s'])})  {cells.clean(runner['exchange'] or '')}",
+        f" ({cells.age(runner['venue_mode_age_s'])} ago)  {cells.clean(runner['exchange'] or '')}",
     )
     if runner["halt_reason"]:
         lines.append(f"\nhalted: {cells.clean(runner['halt_reason'])}", "bold red")
@@ -225,16 +225,17 @@ def _limits_table(limits: list[Row]) -> Table:
     return table
 
 
-def _metrics(runner: Row) -> Text:
-    counts, latencies = [], []
-    for name, value in runner["metrics"].items():
-        if isinstance(value, dict):
-            facts = " ".join(f"{cells.clean(k)} {v}" for k, v in value.items())
-            latencies.append(f"{cells.clean(name)}: {facts}")
-        else:
-            counts.append(f"{cells.clean(name)} {value}")
-    lines = ["   ".join(counts), *latencies, f"counted {cells.age(runner['metrics_age_s'])} ago"]
-    return Text("\n".join(line for line in lines if line), style="dim")
+def _metrics(runner: Row) -> RenderableType:
+    """Counts in a line, and a table of how long things take, in milliseconds."""
+    metrics = runner["metrics"]
+    counts = metrics.get("counts", {}).items()
+    line = "   ".join(f"{cells.clean(name).replace('_', ' ')} {n}" for name, n in counts)
+    since = f"since the start, as of {cells.age(runner['metrics_age_s'])} ago"
+    table = cells.table("latency, ms", ">median", ">99 %", ">longest", ">of")
+    for name, took in metrics.get("latencies", {}).items():
+        times = (f"{took[key]:,.1f}" for key in ("p50_ms", "p99_ms", "max_ms"))
+        table.add_row(cells.clean(name).replace("_", " "), *times, str(took["n"]))
+    return Group(Text(f"{line}   ({since})", style="dim"), Text(), table)
 
 
 def _alert(alert: Row) -> Text:

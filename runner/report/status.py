@@ -3,8 +3,8 @@
 `screen.py` makes pictures of it. Everything shown has an age: of the plan's last event, of the
 order, of the price a position is valued at, of the loop's last look (faults O12).
 
-Metrics are whatever the runner stored under the key `metrics`, by name: a number is a count, a
-group (`{"p50_ms": 1.2, "p99_ms": 3.4, "n": 37}`) a latency.
+Metrics are what the runner stored under the key `metrics`: `counts` by name, and `latencies` by
+name as `p50_ms`, `p99_ms`, `max_ms` of `n`.
 """
 
 from __future__ import annotations
@@ -75,27 +75,36 @@ def _names(connection: sqlite3.Connection) -> dict[str, str]:
 def _runner(connection: sqlite3.Connection, state: Path, now: datetime) -> Row:
     stored = {row["key"]: row for row in connection.execute("SELECT key, value, at FROM runner")}
 
-    def age(key: str) -> float | None:
-        if key not in stored:
-            return None
-        return round((now - cells.stamped(stored[key]["at"])).total_seconds(), 3)
-
     def value(key: str) -> str | None:
         return stored[key]["value"] if key in stored else None
 
+    def age(at: datetime | None) -> float | None:
+        return None if at is None else round((now - at).total_seconds(), 3)
+
+    def written(key: str) -> datetime | None:
+        return cells.stamped(stored[key]["at"]) if key in stored else None
+
     return {
         "running_pid": holder(state),
+        "started_age_s": age(cells.moment(value("started_at"))),
         "halt_reason": Latch(state).reason(),
         "trading_state": value("trading_state"),
-        "trading_state_age_s": age("trading_state"),
+        "trading_state_age_s": age(written("trading_state")),
         "venue_mode": value("venue_mode"),
-        "venue_mode_age_s": age("venue_mode"),
-        "exchange": value("exchange"),
-        "started_at": value("started_at"),
-        "looked_age_s": age("loop_at"),
+        "venue_mode_age_s": age(written("venue_mode")),
+        "exchange": _exchange_url(state),
         "metrics": json.loads(value("metrics") or "{}"),
-        "metrics_age_s": age("metrics"),
+        "metrics_age_s": age(written("metrics")),
     }
+
+
+def _exchange_url(state: Path) -> str | None:
+    """Where the exchange recorded beside the database is, if one is (contract 6)."""
+    try:
+        record = json.loads((state.parent / "exchange.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return str(record["url"])
 
 
 def _plans(connection: sqlite3.Connection, now: datetime) -> list[Row]:

@@ -43,13 +43,19 @@ def build(path: Path, plan: str = "twap-up") -> Path:
         db.executemany(
             "INSERT INTO runner (key, value, at) VALUES (?, ?, ?)",
             [
-                ("trading_state", "active", us(0)),
-                ("venue_mode", "normal", us(2)),
-                ("exchange", "http://127.0.0.1:8137", us(0)),
-                ("loop_at", "1", us(129)),
+                ("trading_state", "active", us(129)),
+                ("venue_mode", "normal", us(129)),
+                ("started_at", T0.isoformat(), us(0)),
                 (
                     "metrics",
-                    json.dumps({"requotes": 3, "post to answer": {"p50_ms": 1.2}}),
+                    json.dumps(
+                        {
+                            "counts": {"requotes": 3},
+                            "latencies": {
+                                "post_to_answer": {"n": 6, "p50_ms": 1.2, "p99_ms": 3, "max_ms": 3}
+                            },
+                        }
+                    ),
                     us(129),
                 ),
             ],

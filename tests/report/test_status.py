@@ -44,9 +44,10 @@ def test_status_is_one_json_document_with_ages(connection: sqlite3.Connection, s
     found = json.loads(json.dumps(_read(connection, state)))
     assert found["runner"]["running_pid"] is None
     assert found["runner"]["trading_state"] == "active"
-    assert found["runner"]["venue_mode_age_s"] == 128
-    assert found["runner"]["looked_age_s"] == 1
-    assert found["runner"]["metrics"]["requotes"] == 3
+    assert found["runner"]["venue_mode_age_s"] == 1
+    assert found["runner"]["started_age_s"] == 130
+    assert found["runner"]["metrics"]["counts"] == {"requotes": 3}
+    assert found["runner"]["exchange"] is None
     assert {plan["plan"]: plan["state"] for plan in found["plans"]} == {
         "quiet": "withdrawn",
         "twap-up": "running",
@@ -106,11 +107,13 @@ def test_the_screen_shows_what_people_ask_for(connection: sqlite3.Connection, st
 def test_a_running_runner_and_a_halt_are_seen(connection: sqlite3.Connection, state: Path) -> None:
     lock = RunnerLock.acquire(state)
     Latch(state).set("book looks wrong", sample.NOW)
+    (state.parent / "exchange.json").write_text('{"url": "http://127.0.0.1:8137"}')
     try:
         text = _picture(screen.screen(_read(connection, state)))
     finally:
         lock.release()
     assert "running (pid" in text
+    assert "http://127.0.0.1:8137" in text
     assert "halted: book looks wrong" in text
 
 
