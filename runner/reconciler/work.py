@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 _ENDED = frozenset({JobState.COMPLETED, JobState.WITHDRAWN, JobState.EXPIRED, JobState.FAILED})
 _DENIED_RETRY = timedelta(seconds=5)
+_HURRIED_RETRY = timedelta(seconds=0.5)
 
 
 @dataclass(slots=True)
@@ -261,15 +262,15 @@ class Worker:
             return
         market = Market(info=info, book=book, own=self._desk.own(info))
         decision = planning.decide(core, job.memory, market, self._now)
-        if decision.memory != job.memory:
-            self._tx.save_memory(key, decision.memory)
         if decision.slices:
             self._tx.save_slices(key, decision.slices)
         if decision.stop is not None:
             self._intend(job, JobState.WITHDRAWN, decision.stop)
             return
         reasons = list(decision.reasons)
-        self._carry_out(job, core, market, decision, reasons)
+        shown = self._carry_out(job, core, market, decision, reasons)
+        if shown and decision.memory != job.memory:
+            self._tx.save_memory(key, decision.memory)
         self._look_again(key, decision.wake_at)
         self._look_again(key, self._now + pace.span(spec.quote.poll_interval))
         self._look_again(key, job.ends_at)
@@ -282,29 +283,40 @@ class Worker:
         market: Market,
         decision: Decision,
         reasons: list[str],
-    ) -> None:
-        """Turn a decision into recorded intents."""
+    ) -> bool:
+        """Turn a decision into recorded intents; False if a new order had to wait.
+
+        Then what the decision would have the job remember of its quote has not happened either.
+        """
+        shown = True
         result = diff(core, decision)
         for action in result.actions:
             if isinstance(action, Cancel):
                 if self._tx.request_cancel(action.order_id, action.why):
                     self.wanted.requotes += 1
                 continue
-            if not self._synced:
-                reasons.append("VENUE_SYNCING: waiting for a complete read of the account")
-                break
-            if not market.info.accepting:
-                reasons.append("MARKET_CLOSED: it accepts no orders")
-                break
-            if job.retry_at is not None and self._now < job.retry_at:
-                reasons.append("BACKING_OFF: after a refusal")
-                self._look_again(job.key, job.retry_at)
-                break
-            if not self._submit(core, action, market, decision, reasons):
+            shown = self._may_submit(job, market, reasons) and self._submit(
+                core, action, market, decision, reasons
+            )
+            if not shown:
                 break
         repeatable = result.repeatable if self._synced else frozenset()
         for row in self._tx.job_orders(job.key):
             self._maybe_repeat(row, repeatable)
+        return shown
+
+    def _may_submit(self, job: JobRow, market: Market, reasons: list[str]) -> bool:
+        """Whether anything new may be recorded for the job now; if not, `reasons` says why."""
+        if not self._synced:
+            reasons.append("VENUE_SYNCING: waiting for a complete read of the account")
+        elif not market.info.accepting:
+            reasons.append("MARKET_CLOSED: it accepts no orders")
+        elif job.retry_at is not None and self._now < job.retry_at:
+            reasons.append("BACKING_OFF: after a refusal")
+            self._look_again(job.key, job.retry_at)
+        else:
+            return True
+        return False
 
     def _maybe_repeat(self, row: OrderRow, repeatable: frozenset[str]) -> None:
         """Send the same bytes of an unknown order once more, if that is still wanted and safe."""
@@ -338,7 +350,8 @@ class Worker:
             if text not in (self._fresh(core.key).reason or ""):
                 tx.event("job", str(core.key), "denied", detail=text)
             reasons.insert(0, text)
-            self._look_again(core.key, self._now + _DENIED_RETRY)
+            hurried = verdict.code is risk.Code.ORDERS_TOO_FAST
+            self._look_again(core.key, self._now + (_HURRIED_RETRY if hurried else _DENIED_RETRY))
             return False
         wire_tif, expires_at = self._life(submit.time_in_force)
         order = NewOrder(

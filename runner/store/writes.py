@@ -255,8 +255,18 @@ class Writes(Reads):
         started = self.now_us if event == "started" else None
         self._swap(
             "UPDATE job SET state = ?, reason = ?, ended_at = ?,"
-            " started_at = COALESCE(started_at, ?) WHERE plan = ? AND job = ? AND state = ?",
-            (target.value, reason, ended, started, *key, row.state.value),
+            " started_at = COALESCE(started_at, ?),"
+            " next_action_at = CASE WHEN ? THEN NULL ELSE next_action_at END"
+            " WHERE plan = ? AND job = ? AND state = ?",
+            (
+                target.value,
+                reason,
+                ended,
+                started,
+                int(target in JOB.final),
+                *key,
+                row.state.value,
+            ),
             f"job {key}",
         )
         self.event(
