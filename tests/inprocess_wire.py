@@ -22,16 +22,18 @@ from runner.venue.ports import WireClosed, WireError, WireResponse, WireSocket
 class InProcessWire:
     """One client's connection to `exchange`. To be made inside the running loop.
 
-    After `fail(down=True)` nothing arrives, as on a dead network.
+    After `fail(down=True)` nothing arrives in either direction, as on a dead network.
+    `attempts` counts connections asked for.
     """
 
     def __init__(self, exchange: Exchange, latency: Callable[[], float] = lambda: 0.0) -> None:
+        self.attempts = 0
         self._down = False
         self._exchange = exchange
         self._latency = latency
         self._moved = asyncio.Event()
-        self._sessions: set[Session] = set()
-        self._driver = asyncio.create_task(self._drive())
+        self._sockets: set[_Socket] = set()
+        self._driver = asyncio.create_task(self._drive(), name="the exchange's driver")
 
     async def request(
         self,
@@ -78,28 +80,37 @@ class InProcessWire:
     @asynccontextmanager
     async def connect(self, path: str) -> AsyncIterator[WireSocket]:
         """Open a socket of the exchange's; raises WireError."""
+        self.attempts += 1
         await asyncio.sleep(self._latency())
         if self._dead():
             raise WireError(f"{path}: nobody there")
-        session = self._exchange.connect(path)
-        self._sessions.add(session)
+        socket = _Socket(self._exchange.connect(path), self._dead, self._moved)
+        self._sockets.add(socket)
         try:
-            yield _Socket(session, self._moved)
+            yield socket
         finally:
-            self._sessions.discard(session)
-            session.close()
+            self._sockets.discard(socket)
+            socket.session.close()
 
     def fail(self, *, down: bool) -> None:
-        """Let the network die, or come back. Open sockets live on until `cut`."""
+        """Let the network die, or come back. Open sockets stay open and silent (half-open)."""
         self._down = down
+        for socket in self._sockets:
+            socket.frames.set()
 
     def _dead(self) -> bool:
         return self._down
 
     def cut(self) -> None:
-        """End every open socket at once, as a network does."""
-        for session in list(self._sessions):
-            session.close()
+        """End every open socket at once."""
+        for socket in list(self._sockets):
+            socket.session.close()
+
+    def inject(self, path: str, text: str) -> None:
+        """A frame that the exchange never sent, on every open socket of `path`."""
+        for socket in self._sockets:
+            if socket.session.path == path:
+                socket.session.push(text)
 
     async def close(self) -> None:
         """Let go. What was already sent still arrives."""
@@ -127,23 +138,26 @@ class InProcessWire:
 
 
 class _Socket:
-    def __init__(self, session: Session, moved: asyncio.Event) -> None:
-        self._session = session
+    def __init__(self, session: Session, dead: Callable[[], bool], moved: asyncio.Event) -> None:
+        self.session = session
+        self.frames = asyncio.Event()
+        self._dead = dead
         self._moved = moved
-        self._frames = asyncio.Event()
-        session.on_frame = self._frames.set
+        session.on_frame = self.frames.set
 
     async def send(self, text: str) -> None:
-        if self._session.closed:
+        if self._dead():
+            return
+        if self.session.closed:
             raise WireClosed("closed")
-        self._session.receive(text)
+        self.session.receive(text)
         self._moved.set()
 
     async def receive(self) -> str:
-        while not self._session.outgoing:
-            if self._session.closed:
+        while self._dead() or not self.session.outgoing:
+            if self.session.closed and not self._dead():
                 raise WireClosed("closed")
-            self._frames.clear()
-            await self._frames.wait()
+            self.frames.clear()
+            await self.frames.wait()
         await asyncio.sleep(0)
-        return self._session.outgoing.popleft()
+        return self.session.outgoing.popleft()

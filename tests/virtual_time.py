@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+LIMIT_S = 30 * 86_400
+"""A run that lasts longer will never end: something keeps ticking that nobody stops."""
 
 
 class Stuck(RuntimeError):
@@ -47,7 +49,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         super().__init__(_JumpingSelector(self._pass))
 
     def _pass(self, seconds: float) -> None:
+        before = self._virtual_s
         self._virtual_s += seconds
+        if before <= LIMIT_S < self._virtual_s:
+            raise Stuck("the run does not end")
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""

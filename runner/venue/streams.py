@@ -34,7 +34,7 @@ from runner.venue.translate import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
     from datetime import datetime
     from random import Random
 
@@ -156,10 +156,11 @@ class Streams:
             VenueUnreachable: the venue was not started: there are no credentials.
         """
         self._venue.credentials  # noqa: B018 - fails here and not in a reconnect loop
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep(Channel.MARKET, self._market))
-            group.create_task(self._keep(Channel.USER, self._user))
-            group.create_task(self._confirm())
+        await _together(
+            self._keep(Channel.MARKET, self._market),
+            self._keep(Channel.USER, self._user),
+            self._confirm(),
+        )
 
     # ---- connections
 
@@ -174,9 +175,8 @@ class Streams:
             try:
                 async with self._wire.connect(f"/ws/{channel}") as socket:
                     await session(socket)
-            except* (WireClosed, WireError, TimeoutError):
-                pass  # the loop is the handling: wait, connect again, report the gap
-            self._lost(channel)
+            except (WireClosed, WireError, TimeoutError):
+                self._lost(channel)
             failures = 0 if _now() - opened >= self._settings.settled_s else failures + 1
             first, largest = self._settings.backoff_s
             await asyncio.sleep(self._rng.uniform(0, min(first * 2 ** min(failures, 16), largest)))
@@ -198,10 +198,11 @@ class Streams:
         first = {"type": "market", "assets_ids": sorted(tokens), "initial_dump": True, "level": 2}
         await socket.send(_dump(first))
         self._opened(Channel.MARKET)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._ping(socket))
-            group.create_task(self._follow(socket, tokens))
-            group.create_task(self._receive(socket, Channel.MARKET, self._market_event))
+        await _together(
+            self._ping(socket),
+            self._follow(socket, tokens),
+            self._receive(socket, Channel.MARKET, self._market_event),
+        )
 
     async def _user(self, socket: WireSocket) -> None:
         creds = self._venue.credentials
@@ -212,9 +213,7 @@ class Streams:
         }
         await socket.send(_dump({"type": "user", "auth": auth}))
         self._opened(Channel.USER)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._ping(socket))
-            group.create_task(self._receive(socket, Channel.USER, self._user_event))
+        await _together(self._ping(socket), self._receive(socket, Channel.USER, self._user_event))
 
     def _opened(self, channel: Channel) -> None:
         self.up.add(channel)
@@ -351,6 +350,23 @@ class Streams:
             return
         self._again.add(token)
         self._subscribe.set()
+
+
+async def _together(*works: Coroutine[Any, Any, None]) -> None:
+    """Run all until one fails, then stop the others and raise what it raised.
+
+    Not a TaskGroup: in Python 3.11 one that fails at the moment it is cancelled loses the
+    cancellation, and the loop around it would go on for ever.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _asset(entry: Json) -> str:

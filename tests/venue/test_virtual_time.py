@@ -44,3 +44,12 @@ def test_a_wait_that_nobody_can_end_is_an_error_and_no_hang() -> None:
 
     with pytest.raises(Stuck):
         run(main())
+
+
+def test_a_run_that_never_ends_is_an_error_and_no_hang() -> None:
+    async def main() -> None:
+        while True:
+            await asyncio.sleep(86_400)
+
+    with pytest.raises(Stuck):
+        run(main())
