@@ -67,13 +67,13 @@ _AUTH_TYPE = _type_hash("ClobAuth(address address,string timestamp,uint256 nonce
 
 
 @lru_cache
-def domain_separator(contract: str, chain_id: int = CHAIN_ID) -> bytes:
-    """The EIP-712 domain of an exchange contract (reference 3.1)."""
+def domain_separator(contract: str, version: str = "2", chain_id: int = CHAIN_ID) -> bytes:
+    """The EIP-712 domain of an exchange contract (reference 3.1); `version` 3 for ExchangeV3."""
     fields = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
     return keccak(
         _type_hash(fields)
         + keccak(text="Polymarket CTF Exchange")
-        + keccak(text="2")
+        + keccak(text=version)
         + _word(chain_id)
         + _address_word(contract)
     )
@@ -89,7 +89,12 @@ def _auth_domain(chain_id: int) -> bytes:
     )
 
 
-def order_hash(order: SignedOrder, neg_risk: bool, chain_id: int = CHAIN_ID) -> bytes:
+def market_domain(neg_risk: bool) -> bytes:
+    """The domain that orders of a standard or of a neg-risk market are signed for."""
+    return domain_separator(NEG_RISK_EXCHANGE if neg_risk else EXCHANGE)
+
+
+def order_hash(order: SignedOrder, domain: bytes) -> bytes:
     """The hash that is signed, and that is the order's id (reference 3.6)."""
     struct = keccak(
         _ORDER_TYPE
@@ -105,8 +110,7 @@ def order_hash(order: SignedOrder, neg_risk: bool, chain_id: int = CHAIN_ID) -> 
         + order.metadata
         + order.builder
     )
-    contract = NEG_RISK_EXCHANGE if neg_risk else EXCHANGE
-    return keccak(b"\x19\x01" + domain_separator(contract, chain_id) + struct)
+    return keccak(b"\x19\x01" + domain + struct)
 
 
 def auth_hash(address: str, timestamp: str, nonce: int, chain_id: int = CHAIN_ID) -> bytes:

@@ -12,7 +12,13 @@ from runner.exchange.orders import Submission, check, read
 from runner.exchange.records import ApiKey, Order, Refused
 from runner.exchange.requests import Request, listing_of
 from runner.exchange.shapes import order_view, page, trade_view
-from runner.exchange.signatures import EXCHANGE, NEG_RISK_EXCHANGE, order_hash, recover
+from runner.exchange.signatures import (
+    EXCHANGE,
+    NEG_RISK_EXCHANGE,
+    market_domain,
+    order_hash,
+    recover,
+)
 
 BATCH_MAX = 15
 """Orders in one `POST /orders` (reference 3.8)."""
@@ -217,7 +223,7 @@ def _submit(request: Request, key: ApiKey, submission: Submission) -> Placed:
         raise Refused(400, "invalid signature")
     if signed.signature_type != 0 and (wallet is None or wallet.address != maker):
         raise Refused(400, "invalid signature")
-    digest = order_hash(signed, market.neg_risk)
+    digest = order_hash(signed, market_domain(market.neg_risk))
     if recover(digest, signed.signature) != key.address:
         raise Refused(400, "invalid signature")
     order_id = f"0x{digest.hex()}"

@@ -21,6 +21,7 @@ from runner.exchange.signatures import (
     SignatureType,
     SignedOrder,
     auth_hash,
+    market_domain,
     order_hash,
     request_hmac,
 )
@@ -159,7 +160,7 @@ class Trader:
             builder=bytes(32),
             signature=b"",
         )
-        digest = order_hash(order, market.neg_risk if neg_risk is None else neg_risk)
+        digest = order_hash(order, market_domain(market.neg_risk if neg_risk is None else neg_risk))
         return {
             "order": {
                 "salt": salt,
