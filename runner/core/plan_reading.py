@@ -51,7 +51,7 @@ def read(tree: Tree) -> Plan | tuple[Fault, ...]:
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         faults = [_fault(detail, tree) for detail in _own(details, tree)[:FAULTS_MAX]]
-    for fault in broken_rules(tree):
+    for fault in broken_rules(tree, plan):
         if len(faults) >= FAULTS_MAX:
             break
         faults.append(fault)

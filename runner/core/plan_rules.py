@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cache
 from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args
@@ -20,7 +19,9 @@ from runner.core.plan import JOBS_MAX, AtEnd, FilledOf, JobSpec, PlanRisk, Strat
 from runner.core.plan_text import echo, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
+
+    from runner.core.plan import Plan
 
 Path = tuple[str | int, ...]
 Tree = dict[str, Any]
@@ -98,23 +99,29 @@ class _Job:
         return Fault((*self.path, *path), message, on_key)
 
 
-def broken_rules(tree: Tree) -> Iterator[Fault]:
-    """Every rule between keys that the tree of a plan breaks."""
+def broken_rules(tree: Tree, plan: Plan | None) -> Iterator[Fault]:
+    """Every rule between keys that the tree of a plan breaks.
+
+    `plan` is what the schema made of it; without it, what can be read of the tree is looked at.
+    """
     if "market" in tree:
         yield from _market(("market",), tree["market"])
     jobs = tree.get("jobs")
     if not isinstance(jobs, dict):
         return
-    risk = _readable(PlanRisk, tree.get("risk"))
-    for name, job in list(jobs.items())[:JOBS_MAX]:
-        if isinstance(job, dict):
-            one = _Job(("jobs", name), _readable(JobSpec, job), job)
-            for rule in (_windows, _slices, _strategy_keys, _style_keys, _lives, _sizes, _gate):
-                yield from rule(one)
-            if "market" in job:
-                yield from _market((*one.path, "market"), job["market"])
-            yield from _plan_limit(one, risk)
-    yield from _needs({name: job for name, job in jobs.items() if isinstance(job, dict)})
+    risk = plan.risk if plan else _readable(PlanRisk, tree.get("risk"))
+    found = {
+        name: _Job(("jobs", name), plan.jobs[name] if plan else _readable(JobSpec, job), job)
+        for name, job in list(jobs.items())[:JOBS_MAX]
+        if isinstance(job, dict)
+    }
+    for job in found.values():
+        for rule in (_windows, _slices, _strategy_keys, _style_keys, _lives, _sizes, _gate):
+            yield from rule(job)
+        if "market" in job.tree:
+            yield from _market((*job.path, "market"), job.tree["market"])
+        yield from _plan_limit(job, risk)
+    yield from _needs(found, jobs.keys())
 
 
 def _market(path: Path, market: object) -> Iterator[Fault]:
@@ -229,20 +236,19 @@ def _lives(job: _Job) -> Iterator[Fault]:
 
 
 def _sizes(job: _Job) -> Iterator[Fault]:
-    split, total = job.spec.split, job.spec.total_shares
+    """Bounds above the total are no fault: a total may be edited down, to stop a job."""
+    split, quote = job.spec.split, job.spec.quote
     low = split.min_order_size
     if low is None:
         return
     if split.max_order_size is not None and low > split.max_order_size:
         message = f"{low} is more than max_order_size {split.max_order_size}"
         yield job.fault("split", "min_order_size", message=message)
-    if isinstance(total, Decimal) and low > total:
-        message = f"{low} is more than total_shares {total}: no order could ever be sent"
-        yield job.fault("split", "min_order_size", message=message)
-    for group, key in (("quote", "shares_per_order"), ("split", "display_size")):
-        shown = getattr(getattr(job.spec, group), key)
-        if shown is not None and low > shown:
-            message = f"{shown} is less than min_order_size {low}: no order could ever be sent"
+    shown = [("quote", "shares_per_order", quote.shares_per_order)]
+    shown += [("split", "display_size", split.display_size)]
+    for group, key, size in shown:
+        if size is not None and low > size:
+            message = f"{size} is less than min_order_size {low}: no order could ever be sent"
             yield job.fault(group, key, message=message)
 
 
@@ -259,24 +265,24 @@ def _gate(job: _Job) -> Iterator[Fault]:
         yield job.fault("when", message="takes exactly one of price_at_most and price_at_least")
 
 
-def _needs(jobs: dict[str, Tree]) -> Iterator[Fault]:
+def _needs(jobs: dict[str, _Job], known: Collection[str]) -> Iterator[Fault]:
     needs: dict[str, list[str]] = {}
     for name, job in jobs.items():
-        found = job.get("needs", [])
-        ids = found if isinstance(found, list | dict) else []
+        given = job.tree.get("needs", [])
+        ids = given if isinstance(given, list | dict) else []
         needs[name] = [need for need in ids if isinstance(need, str)]
         for n, need in enumerate(needs[name]):
-            place = ("jobs", name, "needs", n if isinstance(found, list) else need)
+            place = (*job.path, "needs", n if isinstance(given, list) else need)
             if need == name:
                 yield Fault(place, "is this job itself: a job can't wait for itself")
-            elif need not in jobs:
-                meant = nearest(need, jobs)
+            elif need not in known:
+                meant = nearest(need, known)
                 hint = f": did you mean {meant}?" if meant else ""
                 yield Fault(place, f"{echo(need)} is no job of this plan{hint}")
-        total = _readable(JobSpec, {"total_shares": job.get("total_shares")}).total_shares
+        total = job.spec.total_shares
         if isinstance(total, FilledOf) and total.job not in needs[name]:
             message = f"{total.job} must be among this job's needs: write `needs: [{total.job}]`"
-            yield Fault(("jobs", name, "total_shares"), message)
+            yield job.fault("total_shares", message=message)
     yield from _circle(needs)
 
 

@@ -4,7 +4,7 @@
 so whoever carries it out may be interrupted anywhere. A rejection repeats as long as its file lies
 there: (file, content hash, message) names it.
 
-1. A plan is missing only if two scans in a row agree and both could read the folder.
+1. A plan is missing only if two scans in a row agree and both could read the whole folder.
 2. Whatever lies under the name of a plan's file keeps that plan from being missing, as long as it
    can't be read as another plan.
 3. A running plan is touched only by a file that is valid and has settled.
@@ -104,7 +104,7 @@ def changes(scan: Scan, previous: Scan | None, known: Iterable[Known]) -> list[C
 
     Plans whose state is `rejected` were never accepted: their ids are free.
     """
-    if not scan.readable:
+    if not scan.readable or not scan.complete:
         return []
     plans = {one.plan: one for one in known if one.state is not PlanState.REJECTED}
     by_file = {one.file: one.plan for one in plans.values() if one.ended_at is None}
@@ -129,6 +129,7 @@ def changes(scan: Scan, previous: Scan | None, known: Iterable[Known]) -> list[C
         and _absent(one, scan)
         and previous is not None
         and previous.readable
+        and previous.complete
         and _absent(one, previous)
     ]
     return found

@@ -135,12 +135,12 @@ def _in_tree(tree: Any, document: Document) -> Iterator[Problem]:
 
 
 def _in_text(path: Path, found: str, document: Document, *, on_key: bool) -> Iterator[Problem]:
-    spot = document.spot(path, on_key=on_key)
-    name = _field(path)
+    messages = [message for _, message in _odd(found)]
     if looks_secret(() if on_key else path, found):
-        yield Problem(spot.line, spot.column, name, _KEY_MESSAGE)
-    for _, message in _odd(found):
-        yield Problem(spot.line, spot.column, name, message)
+        messages.append(_KEY_MESSAGE)
+    for message in messages:
+        spot = document.spot(path, on_key=on_key)
+        yield Problem(spot.line, spot.column, _field(path), message)
 
 
 def _field(path: Path) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILES_MAX = 10_000
+READS_MAX = 100  # files read in one scan, about a millisecond each: the caller's loop stands still
 SETTLE_S = 0.2
 STEADY_AFTER_US = 2_000_000  # file times can be this coarse (F27)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,17 +54,21 @@ class PlanFile:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The folder at one moment; `reason` says why it isn't readable. Files are sorted by name."""
+    """The folder at one moment; `reason` says why it isn't readable. Files are sorted by name.
+
+    `complete` is false while some new files are still to be read, in the next scans.
+    """
 
     at: datetime
     readable: bool
     reason: str
     files: tuple[PlanFile, ...] = ()
+    complete: bool = True
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is still being written: if not, look again soon."""
-        return all(file.settled for file in self.files)
+        """Whether nothing is still being written or to be read: if not, look again soon."""
+        return self.complete and all(file.settled for file in self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,10 @@ class _Unreadable(Exception):
     """The file is there, and is not read: says why."""
 
 
+class _Later(Exception):
+    """This scan has read enough: the file is for the next one."""
+
+
 class PlanFolder:
     """A plans folder and what was seen of it, so that a scan parses only what changed.
 
@@ -92,9 +101,10 @@ class PlanFolder:
         self._seen: dict[str, _Seen] = {}
         self._device: int | None = None
         self._scanned = False
+        self._reads_left = READS_MAX
 
     def scan(self, now: datetime) -> Scan:
-        """Reads the folder as it is. Takes time: call it outside the event loop.
+        """Reads the folder as it is, at most `READS_MAX` new or changed files of it (F28).
 
         Raises nothing for anything the folder may hold.
         """
@@ -119,14 +129,22 @@ class PlanFolder:
             # An unmounted folder leaves an empty one in its place (F7).
             return Scan(now, readable=False, reason="the plans folder is not the same one: empty")
         seen: dict[str, _Seen] = {}
+        complete = True
+        self._reads_left = READS_MAX
         for name in names:
-            if (found := self._look(handle, name, now)) is not None:
+            try:
+                found = self._look(handle, name, now)
+            except _Later:
+                complete = False
+                found = self._seen.get(name)
+            if found is not None:
                 seen[name] = found
         for name, appeared_at in self._renamed(seen):
             file = replace(seen[name].file, appeared_at=appeared_at)
             seen[name] = replace(seen[name], file=file)
-        self._seen, self._device, self._scanned = seen, device, True
-        return Scan(now, True, "", tuple(found.file for found in seen.values()))
+        self._seen, self._device = seen, device
+        self._scanned = self._scanned or complete
+        return Scan(now, True, "", tuple(found.file for found in seen.values()), complete)
 
     def _renamed(self, seen: dict[str, _Seen]) -> list[tuple[str, datetime | None]]:
         """New names whose content was there under a name that is gone: since when it was."""
@@ -143,6 +161,8 @@ class PlanFolder:
 
     def _look(self, handle: int, name: str, now: datetime) -> _Seen | None:
         before = self._seen.get(name)
+        if before is None and not self._reads_left:
+            raise _Later
         try:
             if before and before.steady and _stamp(_lstat(handle, name)) == before.stamp:
                 return before
@@ -157,6 +177,9 @@ class PlanFolder:
         content_hash = hashlib.sha256(data).hexdigest()
         if before and before.file.content_hash == content_hash:
             return self._remember(before, before.file, status, now)
+        if not self._reads_left:
+            raise _Later
+        self._reads_left -= 1
         return self._remember(before, _parsed(name, content_hash, data), status, now)
 
     def _remember(

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from runner.plan_folder import PlanFile, PlanFolder, Scan, scanning
+from runner.core.model import PlanState
+from runner.plan_folder import (
+    Known,
+    Missing,
+    PlanFile,
+    PlanFolder,
+    Rejected,
+    Scan,
+    changes,
+    scanning,
+)
 
 PLAN = """\
 version: 1
@@ -292,3 +302,29 @@ def test_the_folder_may_go_and_come_back(folder: Path) -> None:
     shutil.rmtree(folder)
     folder.mkdir()
     assert files(plans.scan(LATER)) == {}
+
+
+def test_f28_a_scan_reads_a_bounded_number_of_new_files_and_the_next_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanning, "READS_MAX", 3)
+    for n in range(8):
+        (folder / f"{n}.yaml").write_text(text("same" if n in {0, 7} else f"p{n}"))
+    plans = PlanFolder(folder)
+    scans = [plans.scan(LATER + timedelta(seconds=n)) for n in range(4)]
+    assert [len(scan.files) for scan in scans] == [3, 6, 8, 8]
+    assert [scan.complete for scan in scans] == [False, False, True, True]
+    assert not scans[0].settled
+    assert all(file.appeared_at is None for file in scans[3].files)
+    # Nothing is decided on half a folder: the two files with one id are found in any case.
+    assert changes(scans[0], None, []) == []
+    found = changes(scans[2], scans[1], [])
+    rejected = [change.file for change in found if isinstance(change, Rejected)]
+    assert rejected == ["0.yaml", "7.yaml"]
+    for n in range(5):
+        (folder / f"{n}.yaml").write_text(text(f"q{n}"))
+    known = [Known("p1", PlanState.RUNNING, "", "1.yaml")]
+    scans = [plans.scan(LATER + timedelta(seconds=n)) for n in range(10, 13)]
+    assert [scan.complete for scan in scans] == [False, True, True]
+    assert Missing("p1") not in changes(scans[1], scans[0], known)
+    assert Missing("p1") in changes(scans[2], scans[1], known)

@@ -58,8 +58,6 @@ BROKEN = [
     (("split: {catch_up: spread}",), "jobs.build.split.catch_up", "twap and vwap and random"),
     (("split: {min_order_size: 20, max_order_size: 10}",),
      "jobs.build.split.min_order_size", "20 is more than max_order_size 10"),
-    (("split: {min_order_size: 101}",),
-     "jobs.build.split.min_order_size", "101 is more than total_shares 100"),
     (("split: {min_order_size: 5}", "quote: {shares_per_order: 4}"),
      "jobs.build.quote.shares_per_order", "4 is less than min_order_size 5"),
     (("quote: {improve_ticks: 2}",), "jobs.build.quote.improve_ticks", "here is limit"),
@@ -150,9 +148,10 @@ def test_a_plan_s_own_limit_below_the_smallest_order_is_refused() -> None:
     assert "risk.max_order_size 4" in what
 
 
-def test_a_total_edited_below_a_maximum_stays_valid() -> None:
-    """A total reduced below what is filled means "stop here": bounds above it do no harm."""
-    assert problems(plan("split: {max_order_size: 500}", "quote: {shares_per_order: 400}")) == []
+def test_a_total_may_be_edited_below_every_bound() -> None:
+    """A total at or below what is filled means "stop here": no bound may be in the way."""
+    bounds = ("split: {min_order_size: 200, max_order_size: 500}", "quote: {shares_per_order: 400}")
+    assert problems(plan(*bounds)) == []
 
 
 def test_no_jobs_and_too_many_jobs() -> None:
