@@ -8,7 +8,10 @@ import pytest
 
 from runner.exchange.orders import read
 from runner.exchange.signatures import (
+    SignedOrder,
+    auth_hash,
     domain_separator,
+    market_domain,
     order_hash,
     recover,
     request_hmac,
