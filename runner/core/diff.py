@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runner.core.errors import InvariantBroken
-from runner.core.model import Cancel, OrderState, Submit
+from runner.core.model import Cancel, OrderState, Side, Submit
 from runner.core.money import ZERO, exact, floor_to, lot, plain
 from runner.core.plan import Strategy, Style
 
@@ -54,12 +54,39 @@ def diff(job: Job, decision: Decision) -> Changes:
         quote = decision.quote
         at_price = sorted(_standing(job, quote), key=lambda order: order.created_at)
         if decision.hold:
-            wanted = at_price if quote is not None else []
-            return Changes(repeatable=_repeatable(wanted, quote))
+            cancels = _even_while_holding(job)
+            gone = {cancel.order_id for cancel in cancels}
+            kept = [order for order in at_price if order.order_id not in gone]
+            return Changes(tuple(cancels), _repeatable(kept, quote))
         kept, cancels = _keep(job, quote, at_price)
         if cancels or quote is None or any(map(_in_motion, job.working)):
             return Changes(tuple(cancels), _repeatable(kept, quote))
         return Changes(tuple(_grow(job, quote, kept, decision.least)))
+
+
+def _even_while_holding(job: Job) -> list[Cancel]:
+    """What may not stand even while nothing is known of the market (after a revision).
+
+    Orders past the limit, and the youngest of those that together exceed what is left.
+    """
+    standing = sorted(
+        (order for order in job.working if not _leaving(order)), key=lambda o: o.created_at
+    )
+    buys, limit = job.spec.side is Side.BUY, job.spec.limit_price
+    room = job.remaining
+    cancels: list[Cancel] = []
+    for order in standing:
+        past = order.price > limit if buys else order.price < limit
+        if past:
+            why = f"PAST_LIMIT: limit {plain(limit)}"
+        elif order.leaves > room:
+            why = f"SHRINK: {plain(room)} left"
+        else:
+            room -= order.leaves
+            continue
+        if order.state is not OrderState.SUBMITTING:
+            cancels.append(Cancel(order.order_id, why))
+    return cancels
 
 
 def _standing(job: Job, quote: Quote | None) -> list[WorkingOrder]:

@@ -295,9 +295,9 @@ class Decision:
 
     `quote` None means show nothing. `hold` means leave the working orders exactly as they are; a
     quote beside it is where they stand and may stay. `least` is the smallest size a new order for
-    this quote may have. `stop` names the reason to end the job (for example BEYOND_LIMIT). `slices` are those whose
-    row changed (opened, or closed with what was filled). `wake_at` is when to look again even if
-    nothing happens.
+    this quote may have. `stop` names the reason to end the job (for example BEYOND_LIMIT). `slices`
+    are those whose row changed (opened, or closed with what was filled). `wake_at` is when to look
+    again even if nothing happens.
     """
 
     quote: Quote | None

@@ -61,7 +61,7 @@ def _decide(job: Job, memory: Memory, market: Market, now: datetime) -> Decision
     if due.quantity < least and not job.working:
         reasons = (f"BELOW_MINIMUM: {plain(due.quantity)} due, {plain(least)} is the least",)
         return Decision(None, False, reasons, memory, wake_at, due.changed)
-    quoted = quoting.quote(job, market, due.quantity, memory, now)
+    quoted = quoting.quote(job, market, due.quantity, least, memory, now)
     return Decision(
         quote=quoted.quote,
         hold=quoted.hold,

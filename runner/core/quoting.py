@@ -16,7 +16,8 @@ Invariants of the pegged styles:
        nothing stands, `join` shows nothing and a top bidder opens at the market's first price,
        where it is top already and pays the least.
     4. No two moves within `dwell_seconds`, unless the price it has became unsafe (1 or 2).
-    5. No guess. It holds while there is no fresh book, while the book is crossed, and while one of
+    5. What is too small for a new order is not moved, so that it is not cancelled into dust.
+    6. No guess. It holds while there is no fresh book, while the book is crossed, and while one of
        our orders that may or may not be in it decides what the reference is (design 5).
 """
 
@@ -80,8 +81,12 @@ class _UnclearError(Exception):
     """What stands in the book cannot be told apart from our own orders, or not at all."""
 
 
-def quote(job: Job, market: Market, quantity: Decimal, memory: Memory, now: datetime) -> Quoted:
+def quote(
+    job: Job, market: Market, quantity: Decimal, least: Decimal, memory: Memory, now: datetime
+) -> Quoted:
     """What the job wants to show of the `quantity` due now, and at what price.
+
+    `least` is the smallest size a new order may have.
 
     Raises:
         PlanError: a style that is not available yet.
@@ -99,7 +104,7 @@ def quote(job: Job, market: Market, quantity: Decimal, memory: Memory, now: date
             pass
         case Style.TAKE:
             raise PlanError("quote style take is not available yet")
-    peg = _Peg(job, market, limit)
+    peg = _Peg(job, market, limit, stuck=quantity < least)
     try:
         priced = peg.price(memory, now)
     except _UnclearError as unclear:
@@ -167,9 +172,10 @@ class _Peg:
     grid maps onto itself because 1 is a whole number of ticks.
     """
 
-    def __init__(self, job: Job, market: Market, limit: Decimal) -> None:
+    def __init__(self, job: Job, market: Market, limit: Decimal, *, stuck: bool) -> None:
         self.job = job
         self.market = market
+        self.stuck = stuck
         self.spec: QuoteSpec = job.spec.quote
         self.side = job.spec.side
         self.tick = market.info.tick
@@ -187,7 +193,7 @@ class _Peg:
         """The price wanted now.
 
         Raises:
-            _UnclearError: see invariant 5.
+            _UnclearError: see invariant 6.
         """
         book = self.market.book
         if book is None:
@@ -233,6 +239,8 @@ class _Peg:
             return self.go(wanted, rival, memory, now)
         if wanted == current:
             return self.stay(current, "IN_PLACE", replace(memory, alone_since=None))
+        if self.stuck and self.kept():
+            return self.stay(current, "TOO_SMALL_TO_MOVE", replace(memory, alone_since=None))
         if wanted < current:
             since = memory.alone_since or now
             alone = replace(memory, alone_since=since)

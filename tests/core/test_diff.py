@@ -210,6 +210,18 @@ def test_hold_leaves_everything_as_it_is() -> None:
     assert diff(job, want("500", hold=True)) == Changes()
 
 
+def test_even_while_holding_nothing_stands_past_the_limit_or_the_total() -> None:
+    """A revision may lower either while the book is stale."""
+    past = job_of(order(1, "40", price="0.51"), order(2, "40"))
+    assert diff(past, want(None, hold=True)).actions == (Cancel("0x1", "PAST_LIMIT: limit 0.5"),)
+    less = job_of(order(3, "40"), order(1, "40"), order(2, "30"), total="100", filled="20")
+    assert diff(less, want(None, hold=True)).actions == (Cancel("0x3", "SHRINK: 10 left"),)
+    unknown = order(1, "40", state=OrderState.UNKNOWN)
+    over = job_of(unknown, total="100", filled="61")
+    assert diff(over, want("40", hold=True)).repeatable == frozenset()
+    assert cancelled(diff(over, want("40", hold=True))) == ["0x1"]
+
+
 def test_an_unknown_order_may_be_repeated_only_while_it_is_wanted_as_it_is() -> None:
     unknown = order(1, "40", state=OrderState.UNKNOWN)
     assert diff(job_of(unknown), want("40")).repeatable == {"0x1"}

@@ -119,10 +119,11 @@ def see(
     memory: Memory = FRESH,
     at: float = 0,
     tick: str = "0.01",
+    due: str = "50",
 ) -> quoting.Quoted:
     book = Book(levels(bids), levels(asks), T0)
     market = Market(replace(INFO, tick=D(tick)), book, own or job.working)
-    return quoting.quote(job, market, D(50), memory, seconds(at))
+    return quoting.quote(job, market, D(due), D(5), memory, seconds(at))
 
 
 def price(seen: quoting.Quoted) -> str | None:
@@ -135,7 +136,7 @@ def price(seen: quoting.Quoted) -> str | None:
 def test_limit_rests_at_its_price_whatever_the_book_says() -> None:
     job = job_of("0.40", style=Style.LIMIT)
     market = Market(INFO, None)
-    seen = quoting.quote(job, market, D("50.009"), Memory(), T0)
+    seen = quoting.quote(job, market, D("50.009"), D(5), Memory(), T0)
     assert seen.quote == Quote(Side.BUY, D("0.40"), D(50), TimeInForce.GTC, post_only=False)
     assert seen.hold is False
     assert price(see(job, "0.39x10", "0.35x10")) == "0.4"
@@ -323,7 +324,7 @@ def test_while_it_holds_what_stands_within_the_limit_may_stay() -> None:
 )
 def test_it_holds_without_a_sound_book(book: Book | None, reason: str) -> None:
     for style in (Style.JOIN, Style.TOP_BIDDER):
-        seen = quoting.quote(job_of(style=style), Market(INFO, book), D(50), Memory(), T0)
+        seen = quoting.quote(job_of(style=style), Market(INFO, book), D(50), D(5), Memory(), T0)
         assert (seen.hold, seen.reasons, seen.quote) == (True, (reason,), None)
 
 
@@ -396,6 +397,17 @@ def test_an_unsafe_price_is_left_at_once() -> None:
     assert price(see(crossing, "0.30x50", "0.36x10", memory=dwelling, at=10.1)) == "0.31"
 
 
+def test_a_rest_too_small_for_a_new_order_is_not_cancelled_into_dust() -> None:
+    job = job_of(working=(order("0.35", "3"),))
+    outbid = see(job, "0.36x50 0.35x3", "0.45x10", due="4.99")
+    assert (price(outbid), outbid.reasons) == ("0.35", ("TOO_SMALL_TO_MOVE: 0.35",))
+    alone = Memory(alone_since=seconds(0))
+    assert price(see(job, "0.35x3 0.30x50", "0.45x10", due="4.99", memory=alone, at=9)) == "0.35"
+    assert price(see(job, "0.36x50 0.35x3", "0.45x10", due="5")) == "0.37"
+    unsafe = see(job_of("0.34", working=(order("0.35", "3"),)), "0.30x9", "0.45x1", due="4.99")
+    assert price(unsafe) == "0.31"
+
+
 @pytest.mark.parametrize(
     ("shown_price", "asks", "post_only", "least"),
     [
@@ -448,8 +460,8 @@ def test_never_past_the_limit_never_crossing_always_legal(
     )
     job = job_of(str(limit), side, working, style=style)
     market = Market(replace(INFO, tick=step), Book(bids, asks, T0), working)
-    seen = quoting.quote(job, market, D(50), memory, seconds(at))
-    again = quoting.quote(job, market, D(50), seen.memory, seconds(at))
+    seen = quoting.quote(job, market, D(50), D(5), memory, seconds(at))
+    again = quoting.quote(job, market, D(50), D(5), seen.memory, seconds(at))
     assert (again.quote, again.memory) == (seen.quote, seen.memory)
     if seen.quote is None:
         return
