@@ -38,6 +38,9 @@ lock: $(VENV)/.ready  ## pin every dependency with its hashes
 		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header \
 		--output-file requirements.lock pyproject.toml
 
+docs: $(VENV)/.ready  ## write what is generated in docs/
+	$(BIN)/python -c 'from pathlib import Path; from runner.core.lifecycles import document; Path("docs/lifecycles.md").write_text(document(), "utf-8")'
+
 format: $(VENV)/.ready  ## rewrite the code in the common format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
