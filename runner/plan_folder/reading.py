@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runner.core.plan import Plan
+from runner.core.plan_changes import Problem
 from runner.core.plan_reading import FAULTS_MAX, read
 from runner.core.plan_text import echo
 from runner.plan_folder.yaml_tree import Document, Spot, looks_secret, parse, secret_spots
@@ -31,23 +31,6 @@ _KEY_MESSAGE = (
     "looks like a private key (64 hex digits): take it out, and replace that key if it is "
     "one. A market's condition id goes under market.condition_id"
 )
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
-    """One thing wrong with a plan file. Lines and columns count from 1, in characters.
-
-    `field` is the dotted name of the key at fault (`jobs.build.limit_price`), or `file`.
-    """
-
-    line: int
-    column: int
-    field: str
-    message: str
-
-    def render(self, path: str) -> str:
-        """The line a person reads: `path:line:column: field: message`."""
-        return f"{path}:{self.line}:{self.column}: {self.field}: {self.message}"
 
 
 def read_plan(data: bytes) -> Plan | list[Problem]:

@@ -18,8 +18,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from runner.core.plan import Plan
-from runner.core.plan_text import echo
-from runner.plan_folder.reading import FILE_SIZE_MAX, Problem, read_plan
+from runner.core.plan_changes import PlanFile, Problem, Scan
+from runner.plan_folder.reading import FILE_SIZE_MAX, read_plan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,43 +32,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-@dataclass(frozen=True, slots=True)
-class PlanFile:
-    """One file of the folder: its plan, or its problems.
-
-    `content_hash` is the SHA-256 of its bytes in hex, or of the reason why it can't be read.
-    `text` is empty unless there is a plan, so that nothing of a bad file is kept (S4).
-    `appeared_at` is when it was first seen (a rename keeps that), None: at the first scan already.
-    """
-
-    name: str
-    content_hash: str
-    text: str
-    plan: Plan | None
-    problems: tuple[Problem, ...]
-    settled: bool
-    appeared_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """The folder at one moment; `reason` says why it isn't readable. Files are sorted by name.
-
-    `complete` is false while some new files are still to be read, in the next scans.
-    """
-
-    at: datetime
-    readable: bool
-    reason: str
-    files: tuple[PlanFile, ...] = ()
-    complete: bool = True
-
-    @property
-    def settled(self) -> bool:
-        """Whether nothing is still being written or to be read: if not, look again soon."""
-        return self.complete and all(file.settled for file in self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,8 +229,3 @@ def _parsed(name: str, content_hash: str, data: bytes) -> PlanFile:
 def _refused(name: str, why: str) -> PlanFile:
     content_hash = hashlib.sha256(why.encode()).hexdigest()
     return PlanFile(name, content_hash, "", None, (Problem(1, 1, "file", why),), False, None)
-
-
-def printable(name: str) -> str:
-    """A file name as it may be printed: anything unusual in it is escaped."""
-    return name if name.isascii() and name.isprintable() else echo(name)

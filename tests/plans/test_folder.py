@@ -20,6 +20,7 @@ from runner.plan_folder import (
     Rejected,
     Scan,
     changes,
+    printable,
     scanning,
 )
 
@@ -165,7 +166,7 @@ def test_odd_names_and_times_harm_nothing(folder: Path) -> None:
     os.utime(folder / name, (2**33, 2**33))  # beyond the year 2200
     scan = PlanFolder(folder).scan(LATER)
     assert files(scan)[name].plan is not None
-    assert scanning.printable(name).isprintable()
+    assert printable(name).isprintable()
 
 
 def test_f1_a_file_settles_when_its_content_has_stood(folder: Path) -> None:

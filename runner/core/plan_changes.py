@@ -1,4 +1,4 @@
-"""What a scan of the folder means for the plans that the store knows (contract 3).
+"""The plans folder as values, and what a scan of it means for the known plans (contract 3).
 
 `changes` is pure and looks at levels, not edges: called again with the same scans it says the same,
 so whoever carries it out may be interrupted anywhere. A rejection repeats as long as its file lies
@@ -17,14 +17,67 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runner.core.model import PlanState
-from runner.plan_folder.reading import Problem
-from runner.plan_folder.scanning import PlanFile, Scan, printable
+from runner.core.plan_text import echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from runner.core.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong with a plan file. Lines and columns count from 1, in characters.
+
+    `field` is the dotted name of the key at fault (`jobs.build.limit_price`), or `file`.
+    """
+
+    line: int
+    column: int
+    field: str
+    message: str
+
+    def render(self, path: str) -> str:
+        """The line a person reads: `path:line:column: field: message`."""
+        return f"{path}:{self.line}:{self.column}: {self.field}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFile:
+    """One file of the folder: its plan, or its problems.
+
+    `content_hash` is the SHA-256 of its bytes in hex, or of the reason why it can't be read.
+    `text` is empty unless there is a plan, so that nothing of a bad file is kept (S4).
+    `appeared_at` is when it was first seen (a rename keeps that), None: at the first scan already.
+    """
+
+    name: str
+    content_hash: str
+    text: str
+    plan: Plan | None
+    problems: tuple[Problem, ...]
+    settled: bool
+    appeared_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The folder at one moment; `reason` says why it isn't readable. Files are sorted by name.
+
+    `complete` is false while some new files are still to be read, in the next scans.
+    """
+
+    at: datetime
+    readable: bool
+    reason: str
+    files: tuple[PlanFile, ...] = ()
+    complete: bool = True
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is still being written or to be read: if not, look again soon."""
+        return self.complete and all(file.settled for file in self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,3 +278,8 @@ def _after_the_end(
             continue
         message = f"{one.plan} has ended, and never runs again: give this plan an id of its own"
         yield _reject(file, message)
+
+
+def printable(name: str) -> str:
+    """A file name as it may be printed: anything unusual in it is escaped."""
+    return name if name.isascii() and name.isprintable() else echo(name)
