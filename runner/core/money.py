@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 LOT = Decimal("0.01")
 """The size step of every order, in shares (reference 3.4: sizes have two decimals)."""
 
-CENT = Decimal("0.01")
-"""The dollar step of what a FAK or FOK buy may spend (reference 3.4: server accuracy caps)."""
-
 ZERO = Decimal(0)
 ONE = Decimal(1)
 

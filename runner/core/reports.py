@@ -1,7 +1,7 @@
 """What the exchange says of an order, and what that means for it: a table.
 
-Entry points: `meaning` (order state, report) -> event of the order machine or nothing, with the
-reason; `ended_reason` (what an order that is over came to); `is_complete` (when its end is proven).
+Entry points: `meaning` (order state, report) -> event of the order machine or nothing; `TABLE` has the
+reasons too; `ended_reason` (what an order that is over came to).
 
 What is said is a `ReportStatus`, `ABSENT` (a read answered null, or a complete list lacks it), or
 the answer to our own POST: `REFUSED` (a closed list of answers prove that nothing happened) or
@@ -20,9 +20,9 @@ the answer to our own POST: `REFUSED` (a closed list of answers prove that nothi
     refused       refused     -           -           -           -
     lost          lost        -           -           -           -
 
-1. Presence is proof, absence is not: nothing ever ends an order because a read lacks it. (An
-   unknown order that outlived its life, and is in no complete read, is closed elsewhere by the
-   event `never_arrived`; faults 4.1.)
+1. Presence is proof, one absence is not: no order ends because a read lacks it. (What two complete
+   reads prove of an order that was live, or has outlived its life, is judged where the reads are
+   counted; design 6, faults 4.1.)
 2. What is over never comes back: no report leads from closing or closed to live.
 3. A report of any kind is no fill. Fills are trades, and they are booked whatever the state; a
    cancel may well be followed by one.
@@ -145,15 +145,3 @@ def ended_reason(
     if report.status is _S.EXPIRED or (report.status is _S.CANCELLED and past):
         return EndReason.EXPIRED
     return EndReason.CANCELLED
-
-
-def is_complete(reported: Decimal | None, booked: Decimal, *, absent_twice: bool) -> bool:
-    """Whether the end of a closing order is proven (design 6).
-
-    Its matched size as reported must equal the sum of its trades, failed ones too. Where the
-    exchange does not say (`reported` None), two complete reads of the account, at least five
-    seconds apart, must have shown no further trade (`absent_twice`).
-    """
-    if reported is None:
-        return absent_twice
-    return reported == booked

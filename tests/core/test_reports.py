@@ -81,21 +81,3 @@ def test_what_an_order_came_to(
         report, matched=D(matched), size=D(10), expires_at=expires_at, now=NOW
     )
     assert seen is reason
-
-
-@pytest.mark.parametrize(
-    ("reported", "booked", "absent_twice", "complete"),
-    [
-        ("10", "10", False, True),
-        ("10.00", "10", False, True),
-        ("10", "7", True, False),
-        ("0", "0", False, True),
-        (None, "7", False, False),
-        (None, "7", True, True),
-    ],
-)
-def test_an_end_is_proven_when_the_trades_add_up(
-    reported: str | None, booked: str, absent_twice: bool, complete: bool
-) -> None:
-    told = None if reported is None else D(reported)
-    assert reports.is_complete(told, D(booked), absent_twice=absent_twice) is complete
