@@ -1,7 +1,7 @@
 """What the exchange says of an order, and what that means for it: a table.
 
-Entry points: `meaning` (order state, report) -> event of the order machine or nothing; `TABLE` has the
-reasons too; `ended_reason` (what an order that is over came to).
+Entry points: `meaning` (order state, report) -> event of the order machine or nothing; `TABLE` has
+the reasons too; `ended_reason` (what an order that is over came to).
 
 What is said is a `ReportStatus`, `ABSENT` (a read answered null, or a complete list lacks it), or
 the answer to our own POST: `REFUSED` (a closed list of answers prove that nothing happened) or
