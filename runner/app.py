@@ -21,7 +21,8 @@ import structlog
 from eth_account import Account
 from pydantic import SecretStr
 
-from runner.core.errors import PlanError, VenueUnreachable
+from runner.core.errors import PlanError, VenueRefused, VenueUnreachable
+from runner.core.money import plain
 from runner.core.plan import MarketRef
 from runner.plan_folder import PlanFolder, Watcher
 from runner.reconciler import Config, Reconciler, VenueSweep
@@ -29,6 +30,7 @@ from runner.report import logs
 from runner.store import Latch, RunnerLock, Store
 from runner.store.lock import holder
 from runner.venue.client import Venue
+from runner.venue.ports import WireError
 from runner.venue.requests import VenueSettings
 from runner.venue.signing import Signer
 from runner.venue.streams import Streams
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from runner.venue.streams import Hearers
 
 PAPER_CASH = "10000"
+POLYGON = 137  # the chain (reference 3.1)
 _SALT_BITS = 53  # reference 1.2: a JSON number that every reader keeps exact
 _START_TRIES = 200  # of 50 ms: how long the embedded exchange may take to come up
 
@@ -58,13 +61,6 @@ class Exchange:
     url: str
     key: SecretStr
     pid: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MarketView:
-    """What `pmrun market` shows of one market: each outcome's rules and book."""
-
-    outcomes: tuple[tuple[MarketInfo, Book, str | None], ...]
 
 
 def run(*, plans: Path, state: Path, exchange: str, until_done: bool, settings: Settings) -> int:
@@ -154,28 +150,24 @@ def _config(settings: Settings) -> Config:
 
 
 @contextlib.asynccontextmanager
-async def _venue(place: Exchange, settings: Settings) -> AsyncIterator[tuple[HttpWire, Venue]]:
+async def _venue(
+    place: Exchange, settings: Settings | None
+) -> AsyncIterator[tuple[HttpWire, Venue]]:
+    """The account at an exchange. Without settings it is only good for public reads."""
     wire = HttpWire(Hosts.under(place.url))
+    signer = Signer(place.key, POLYGON)
+    limits = VenueSettings()
+    if settings is not None:
+        about = settings.exchange
+        signer = Signer(place.key, about.chain_id, about.signature_type, about.funder)
+        timeout_s = settings.reconcile.request_timeout_seconds
+        limits = VenueSettings(write_timeout_s=timeout_s, read_timeout_s=timeout_s)
+
+    def odd(word: str) -> None:
+        structlog.get_logger().warning("unknown word", word=word)
+
     try:
-        yield (
-            wire,
-            Venue(
-                wire,
-                Signer(
-                    place.key,
-                    chain_id=settings.exchange.chain_id,
-                    signature_type=settings.exchange.signature_type,
-                    funder=settings.exchange.funder,
-                ),
-                now,
-                rng=SystemRandom(),
-                settings=VenueSettings(
-                    write_timeout_s=settings.reconcile.request_timeout_seconds,
-                    read_timeout_s=settings.reconcile.request_timeout_seconds,
-                ),
-                odd=lambda word: structlog.get_logger().warning("unknown word", word=word),
-            ),
-        )
+        yield wire, Venue(wire, signer, now, rng=SystemRandom(), settings=limits, odd=odd)
     finally:
         await wire.close()
 
@@ -294,8 +286,6 @@ def _control(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
             raise VenueUnreachable(f"{url}{name}: {answer.status}")
         return answer.body
 
-    from runner.venue.ports import WireError  # noqa: PLC0415
-
     try:
         return json.loads(asyncio.run(call()))
     except WireError as error:
@@ -408,37 +398,36 @@ def unhalt(state: Path, reason: str, settings: Settings) -> int:
     return 0
 
 
-def market(state: Path, ref: str, exchange: str | None) -> MarketView:
-    """Both outcomes of a market, by slug or token: rules, book, last trade.
+def market(
+    state: Path, ref: str, exchange: str | None
+) -> tuple[tuple[MarketInfo, Book, str | None], ...]:
+    """Both outcomes of a market, by slug or token: rules, book, price of the last trade.
 
     Raises:
         VenueUnreachable: no exchange is known, or it does not answer.
-        VenueRefused: it has no such market.
+        PlanError: it has no such market.
     """
     if exchange is None:
         known = recorded(state)
-        url = known["url"] if known is not None else join_embedded(state).url
-    else:
-        url = exchange
+        exchange = known["url"] if known is not None else join_embedded(state).url
+    passerby = Exchange(exchange, SecretStr("0x" + secrets.token_hex(32)))
 
-    async def look() -> MarketView:
-        from runner.settings import Settings  # noqa: PLC0415
-
-        key = SecretStr("0x" + secrets.token_hex(32))
-        async with _venue(Exchange(url, key), Settings()) as (_, venue):
+    async def look() -> tuple[tuple[MarketInfo, Book, str | None], ...]:
+        async with _venue(passerby, None) as (_, venue):
             named = MarketRef(token_id=ref) if ref.isdigit() else MarketRef(slug=ref)
-            infos = await venue.outcomes(named)
-            return MarketView(
-                tuple(
-                    [
-                        (
-                            info,
-                            await venue.book(info.token_id),
-                            await venue.last_trade(info.token_id),
-                        )
-                        for info in infos
-                    ]
-                )
-            )
+            seen = []
+            for info in await venue.outcomes(named):
+                last = await venue.last_trade(info.token_id)
+                book = await venue.book(info.token_id)
+                seen.append((info, book, None if last is None else plain(last)))
+            return tuple(seen)
 
-    return asyncio.run(look())
+    try:
+        return asyncio.run(look())
+    except VenueRefused as error:
+        raise PlanError(f"{error}; it has {', '.join(_slugs(exchange))}") from None
+
+
+def _slugs(url: str) -> list[str]:
+    """The markets of an embedded exchange, by the names a plan may use."""
+    return sorted(str(market["slug"]) for market in _control(url, "/_exchange/markets"))

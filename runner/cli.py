@@ -191,7 +191,7 @@ def market(
     from runner import app as runner_app
     from runner.report import market as market_report
 
-    outcomes = runner_app.market(state, ref, exchange).outcomes
+    outcomes = runner_app.market(state, ref, exchange)
     if as_json:
         _print_json(market_report.document(outcomes))
     else:

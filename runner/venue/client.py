@@ -18,7 +18,7 @@ from runner.core.errors import VenueRefused, VenueUnknown, VenueUnreachable
 from runner.core.model import VenueMode
 from runner.venue.outcomes import classify, error_text, refusal
 from runner.venue.ports import Accepted, CancelAnswer, Refused, Unknown, WireError
-from runner.venue.requests import Auth, Requests, VenueSettings
+from runner.venue.requests import Auth, Requests, VenueSettings, retry_after
 from runner.venue.signing import Credentials
 from runner.venue.throttle import TokenBucket
 from runner.venue.translate import (
@@ -33,7 +33,6 @@ from runner.venue.translate import (
     order_report,
     parse,
     sequence,
-    token_of,
     trade_reports,
     unix_ms,
 )
@@ -56,6 +55,9 @@ _MODES = {
     "VENUE_CANCEL_ONLY": VenueMode.CANCEL_ONLY,
     "VENUE_CLOSED": VenueMode.CLOSED,
 }
+_EXPECTED_UNKNOWN = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses that say nothing of an order in the ordinary course; any other ought to be looked at."""
+
 _MODE_SECONDS_MAX = 300
 """However long the exchange says to wait, ask again after this."""
 
@@ -157,7 +159,10 @@ class Venue:
                 return Refused(code, self._requests.redact(text), curable)
             case Unknown(text):
                 self._hear_trouble(answer)
-                return Unknown(self._requests.redact(text))
+                plain = self._requests.redact(text)
+                if answer.status not in _EXPECTED_UNKNOWN:
+                    self._odd(f"answer to an order: {plain}")
+                return Unknown(plain)
 
     async def cancel(self, order_ids: Iterable[str]) -> CancelAnswer:
         """Ask for these orders to be cancelled; safe to repeat.
@@ -270,17 +275,41 @@ class Venue:
             VenueRefused: there is no such market, or none of its outcomes has that name.
             VenueUnreachable: no readable answer.
         """
+        named = await self.outcomes(ref)
+        for info in named:
+            if ref.token_id == info.token_id:
+                return info
+            if ref.outcome is not None and ref.outcome.lower() == info.outcome.lower():
+                return info
+        raise VenueRefused(f"market {named[0].condition_id} has no outcome {ref.outcome!r}")
+
+    async def outcomes(self, ref: MarketRef) -> tuple[MarketInfo, ...]:
+        """The rules of both tokens of the market that `ref` names, fresh.
+
+        Raises:
+            VenueRefused: there is no such market.
+            VenueUnreachable: no readable answer.
+        """
         condition = ref.condition_id or await self._condition(ref)
         short = await self._requests.read(f"/clob-markets/{condition}", absent=404)
         long = await self._requests.read(f"/markets/{condition}", absent=404)
         if short is None or long is None:
             raise VenueRefused(f"the exchange has no market {condition}")
         with self._requests.reading(f"/clob-markets/{condition}"):
-            of = mapping(short)
-            token = ref.token_id or token_of(of, ref.outcome or "")
-            if token is None:
-                raise VenueRefused(f"market {condition} has no outcome {ref.outcome!r}")
-            return market_info(of, mapping(long), token, self._clock())
+            of, now = mapping(short), self._clock()
+            tokens = [str(mapping(entry).get("t")) for entry in sequence(of.get("t"))]
+            return tuple(market_info(of, mapping(long), token, now) for token in tokens)
+
+    async def last_trade(self, token_id: str) -> Decimal | None:
+        """The price of a token's last trade; None before the first.
+
+        Raises:
+            VenueUnreachable: no readable answer.
+        """
+        found = await self._requests.read("/last-trade-price", {"token_id": token_id})
+        with self._requests.reading("/last-trade-price"):
+            price = mapping(found).get("price")
+            return None if price in ("", None) else exact(price)
 
     async def _condition(self, ref: MarketRef) -> str:
         if ref.token_id is not None:
@@ -349,5 +378,5 @@ def mode_of(answer: WireResponse) -> tuple[VenueMode, int | None] | None:
     mode = VenueMode.RESTARTING if answer.status == 425 else _MODES.get(proof[0] if proof else "")
     if mode is None:
         return None
-    told = of.get("retry_after_seconds", answer.headers.get("retry-after"))
-    return mode, int(str(told)) if str(told).isdecimal() else None
+    told = str(of.get("retry_after_seconds"))
+    return mode, int(told) if told.isdecimal() else retry_after(answer)
