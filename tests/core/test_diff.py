@@ -161,6 +161,10 @@ def test_no_order_leaves_the_job_an_illegal_rest(total: str, expected: list[str]
     assert sizes(diff(job_of(total=total), want(total))) == [D(size) for size in expected]
 
 
+def test_two_of_the_least_are_better_than_one_and_a_rest() -> None:
+    assert sizes(diff(job_of(total="10", cap="7"), want("10"))) == [D(5), D(5)]
+
+
 def test_a_rest_that_cannot_be_avoided_is_left() -> None:
     job = job_of(total="9", cap="5")
     assert sizes(diff(job, want("9"))) == [D(5)]
@@ -214,12 +218,25 @@ def test_even_while_holding_nothing_stands_past_the_limit_or_the_total() -> None
     """A revision may lower either while the book is stale."""
     past = job_of(order(1, "40", price="0.51"), order(2, "40"))
     assert diff(past, want(None, hold=True)).actions == (Cancel("0x1", "PAST_LIMIT: limit 0.5"),)
+    exact = job_of(order(1, "40"), order(2, "40"), total="100", filled="20")
+    assert diff(exact, want(None, hold=True)) == Changes()
     less = job_of(order(3, "40"), order(1, "40"), order(2, "30"), total="100", filled="20")
     assert diff(less, want(None, hold=True)).actions == (Cancel("0x3", "SHRINK: 10 left"),)
     unknown = order(1, "40", state=OrderState.UNKNOWN)
     over = job_of(unknown, total="100", filled="61")
     assert diff(over, want("40", hold=True)).repeatable == frozenset()
     assert cancelled(diff(over, want("40", hold=True))) == ["0x1"]
+
+
+def test_a_sell_past_its_limit_is_a_sell_below_it() -> None:
+    job = job_of()
+    spec = job.spec.model_copy(update={"side": Side.SELL})
+    at, below = (
+        replace(order(n, "40", price=price), side=Side.SELL)
+        for n, price in enumerate(["0.50", "0.49"])
+    )
+    job = replace(job, spec=spec, working=(at, below))
+    assert cancelled(diff(job, want(None, hold=True))) == ["0x1"]
 
 
 def test_an_unknown_order_may_be_repeated_only_while_it_is_wanted_as_it_is() -> None:
