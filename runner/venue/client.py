@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from runner.core.errors import VenueRefused, VenueUnknown, VenueUnreachable
-from runner.core.model import VenueMode
+from runner.core.model import ReportStatus, VenueMode
 from runner.venue.outcomes import classify, error_text, refusal
 from runner.venue.ports import Accepted, CancelAnswer, Refused, Unknown, WireError
 from runner.venue.requests import Auth, Requests, VenueSettings, retry_after
@@ -151,8 +151,9 @@ class Venue:
             return Unknown(self._requests.redact(str(error)))
         outcome = classify(answer, signed)
         match outcome:
-            case Accepted():
-                self._hear_acceptance(signed)
+            case Accepted(report):
+                if report.status is not ReportStatus.PRESENT:
+                    self._hear_acceptance(signed)
                 return outcome
             case Refused(code, text, curable):
                 self._hear_trouble(answer)

@@ -32,6 +32,9 @@ _FIRST_CURSOR, _END_CURSOR = "MA==", "LTE="  # reference 5.1
 _TEXT_MAX = 500
 """Characters of the exchange's own words that we repeat."""
 
+_RETRY_AFTER_MAX_S = 30
+"""However long the exchange asks a read to wait, try again after this."""
+
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which a read is worth another try."""
 
@@ -112,10 +115,10 @@ class Requests:
         Raises:
             VenueUnreachable: no such answer within the tries.
         """
-        said = ""
+        said, told_s = "", 0
         for n in range(self._settings.read_tries):
             if n:
-                await asyncio.sleep(self._wait(n))
+                await asyncio.sleep(max(told_s, self._wait(n)))
             await self._bucket.take()
             try:
                 answer = await self._send("GET", path, auth, query=query)
@@ -124,6 +127,7 @@ class Requests:
                 continue
             if answer.status == absent:
                 return None
+            told_s = min(retry_after(answer) or 0, _RETRY_AFTER_MAX_S)
             try:
                 body = _body(answer)
             except Unreadable as error:
@@ -207,6 +211,12 @@ class Requests:
         """Full jitter below a bound that doubles with each try."""
         first, largest = self._settings.backoff_s
         return self._rng.uniform(0, min(first * 2 ** (n - 1), largest))
+
+
+def retry_after(answer: WireResponse) -> int | None:
+    """The seconds that a Retry-After header tells; None for none, or a date."""
+    told = answer.headers.get("retry-after", "")
+    return int(told) if told.isdecimal() else None
 
 
 def _body(answer: WireResponse) -> Any:

@@ -1,11 +1,13 @@
 """The wire over real sockets, against a server that misbehaves as told: bytes, limits, secrets."""
 
 import asyncio
+import itertools
 import json
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
@@ -13,6 +15,7 @@ from aiohttp import WSMsgType, web
 from pydantic import SecretStr
 
 from runner.core.errors import VenueError, VenueUnreachable
+from runner.core.model import VenueMode
 from runner.venue import wire as wire_module
 from runner.venue.client import Venue
 from runner.venue.ports import Refused, SignedOrder, Unknown, WireClosed, WireError
@@ -201,11 +204,21 @@ def test_the_real_hosts_are_four() -> None:
 QUICK = VenueSettings(
     backoff_s=(0.001, 0.002), read_timeout_s=0.2, write_timeout_s=0.2, pages_max=5
 )
-ORDER = SignedOrder("0x" + "ab" * 32, b'{"postOnly":false}', 1, 1)
+ORDER = SignedOrder(
+    "0x" + "ab" * 32, b'{"order":{"side":"BUY"},"orderType":"GTC","postOnly":false}', 1, 1
+)
+
+
+def ignore(word: str) -> None:
+    """For tests that do not ask what was odd."""
 
 
 @asynccontextmanager
-async def venue_on(handler: Handler) -> AsyncIterator[Venue]:
+async def venue_on(
+    handler: Handler,
+    odd: Callable[[str], None] = ignore,
+    clock: Callable[[], datetime] = lambda: AT,
+) -> AsyncIterator[Venue]:
     """A started venue; `handler` sees everything but the start."""
 
     async def with_start(request: web.Request) -> web.StreamResponse:
@@ -217,9 +230,9 @@ async def venue_on(handler: Handler) -> AsyncIterator[Venue]:
         venue = Venue(
             wire,
             Signer(SecretStr(KEY), 137),
-            lambda: AT,
+            clock,
             rng=Random(1),
-            odd=lambda word: None,
+            odd=odd,
             settings=QUICK,
         )
         await venue.start()
@@ -308,14 +321,13 @@ async def test_a_page_of_html_is_no_answer() -> None:
 
 async def test_headers_are_made_afresh_for_each_try() -> None:
     times: list[str] = []
-    clock = iter(range(1000))
+    seconds = itertools.count()
 
     async def handler(request: web.Request) -> web.Response:
         times.append(request.headers["POLY_TIMESTAMP"])
         return answer({}, 500)
 
-    async with venue_on(handler) as venue:
-        venue._requests._clock = lambda: AT.replace(second=next(clock))
+    async with venue_on(handler, clock=lambda: AT + timedelta(seconds=next(seconds))) as venue:
         with pytest.raises(VenueUnreachable):
             await venue.balance()
     assert len(set(times)) == QUICK.read_tries
@@ -381,3 +393,84 @@ async def test_a_cancel_answer_names_only_what_was_asked() -> None:
     assert body == [["0xaa", "0xbb", "0xcc"]]
     assert found.cancelled == {"0xaa"}
     assert found.not_cancelled == {"0xbb": "gone"}
+
+
+async def test_a_read_waits_as_long_as_it_is_told() -> None:
+    count = 0
+
+    async def handler(request: web.Request) -> web.Response:
+        nonlocal count
+        count += 1
+        if count > 1:
+            return answer(1790000000)
+        return web.json_response({"error": "slow down"}, status=429, headers={"Retry-After": "1"})
+
+    async with venue_on(handler) as venue:
+        began = time.perf_counter()
+        await venue.server_time()
+        assert time.perf_counter() - began >= 1
+    assert count == 2
+
+
+MODES = [
+    (425, {"error": "Service is not ready"}, {}, VenueMode.RESTARTING, 2),
+    (425, "", {"Retry-After": "7"}, VenueMode.RESTARTING, 7),
+    (503, {"code": "post_only_mode", "retry_after_seconds": 79}, {}, VenueMode.POST_ONLY, 79),
+    (503, {"error": "Trading is currently cancel-only."}, {}, VenueMode.CANCEL_ONLY, 2),
+    (503, {"error": "Trading is currently disabled."}, {}, VenueMode.CLOSED, 2),
+    (503, {"error": "trading is disabled"}, {"Retry-After": "9999"}, VenueMode.CLOSED, 300),
+    (503, {"error": "upstream connect error"}, {"Retry-After": "9"}, VenueMode.NORMAL, 0),
+    (500, {"error": "post-only mode"}, {}, VenueMode.NORMAL, 0),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "headers", "mode", "seconds"), MODES)
+@pytest.mark.parametrize("ask", ["order", "cancel"])
+async def test_a_mode_is_believed_for_as_long_as_it_is_told(
+    ask: str,
+    status: int,
+    body: object,
+    headers: dict[str, str],
+    mode: VenueMode,
+    seconds: int,
+) -> None:
+    now = AT
+
+    async def handler(request: web.Request) -> web.Response:
+        return web.json_response(body, status=status, headers=headers)
+
+    async with venue_on(handler, clock=lambda: now) as venue:
+        if ask == "order":
+            await venue.submit(ORDER)
+        else:
+            with pytest.raises(VenueError):
+                await venue.cancel(["0xab"])
+        if ask == "order" or body != "":
+            assert venue.mode is mode
+            now = AT + timedelta(seconds=seconds) - timedelta(milliseconds=1)
+            assert venue.mode is mode
+        now = AT + timedelta(seconds=seconds)
+        assert venue.mode is VenueMode.NORMAL
+
+
+async def test_what_we_have_never_seen_is_told_and_what_is_ordinary_is_not() -> None:
+    replies = iter(
+        [
+            answer({"error": "some new sentence"}, 400),
+            answer({"errorMsg": "", "orderID": ORDER.order_id, "status": "sleeping"}),
+            answer({"error": "Internal server error"}, 500),
+            answer({"error": "Too Many Requests"}, 429),
+        ]
+    )
+    odd: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        return next(replies)
+
+    async with venue_on(handler, odd.append) as venue:
+        for _ in range(4):
+            assert isinstance(await venue.submit(ORDER), Unknown)
+    assert odd == [
+        "answer to an order: 400: some new sentence",
+        "answer to an order: 200 with status 'sleeping'",
+    ]
