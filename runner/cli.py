@@ -295,6 +295,11 @@ def unhalt(
     config: ConfigOption = None,
 ) -> None:
     """Clear the emergency stop."""
+    from runner.store.lock import holder
+
+    if holder(state) is not None:
+        _obey("unhalt", "", reason, state)
+        return
     from runner import app as runner_app
 
     sys.exit(runner_app.unhalt(state, reason, _settings(config)))

@@ -28,7 +28,7 @@ def obey(tx: Writes, command: Command, latch: Latch) -> tuple[Answer, set[JobKey
         case "unhalt":
             reason = latch.reason()
             latch.clear()
-            tx.event("runner", "runner", "unhalted", detail=command.reason)
+            tx.event("runner", "runner", "unhalt_asked", detail=command.reason)
             return (
                 Answer(reason is not None, "trading resumes" if reason else "was not halted"),
                 {job.key for job in tx.open_jobs()},

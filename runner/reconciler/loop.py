@@ -338,7 +338,7 @@ class Reconciler:
         commands: tuple[spool.Command, ...],
     ) -> tuple[list[tuple[str, spool.Answer]], Wanted]:
         with self._store.transaction(now) as tx:
-            halted = self._latch.is_set()
+            halted = self._follow_latch(tx, woken)
             intake = Intake(tx, now)
             for item in inbox:
                 self._take(tx, intake, item)
@@ -354,7 +354,7 @@ class Reconciler:
                 woken |= keys
             worker = self._worker(tx, now, halted=halted)
             self._work_through(worker, woken)
-            self._housekeeping(tx, now, intake, halted=halted)
+            self._housekeeping(tx, now, intake)
             for ident in self._cancels_to_know(tx, woken):
                 self._cancel_due.setdefault(ident, (now, 0))
             reach(Step.PASS_BEFORE_COMMIT)
@@ -365,6 +365,19 @@ class Reconciler:
         if intake.look_again:
             self._read_soon()
         return answers, worker.wanted
+
+    def _follow_latch(self, tx: Writes, woken: set[JobKey]) -> bool:
+        """Whether trading is halted; a change is recorded, and every job looks at it."""
+        halted = self._latch.is_set()
+        state = TradingState.HALTED if halted else TradingState.ACTIVE
+        before = tx.runner("trading_state")
+        if before != state.value:
+            tx.set_runner("trading_state", state.value)
+            if halted or before is not None:
+                event = "halted" if halted else "unhalted"
+                tx.event("runner", "runner", event, detail=self._latch.reason() or "")
+            woken.update(job.key for job in tx.open_jobs())
+        return halted
 
     def _worker(self, tx: Writes, now: datetime, *, halted: bool) -> Worker:
         trading = TradingState.HALTED if halted else TradingState.ACTIVE
@@ -436,7 +449,7 @@ class Reconciler:
     def _woken_all(self, tx: Writes, intake: Intake) -> None:
         intake.woken.update(job.key for job in tx.open_jobs())
 
-    def _housekeeping(self, tx: Writes, now: datetime, intake: Intake, *, halted: bool) -> None:
+    def _housekeeping(self, tx: Writes, now: datetime, intake: Intake) -> None:
         """What is written down every few seconds: marks, counts, the runner's own state."""
         for ident in sorted(intake.foreign - self._foreign):
             self._foreign.add(ident)
@@ -457,9 +470,7 @@ class Reconciler:
         if self.metrics.changed:
             tx.set_runner("metrics", self.metrics.dump())
             self.metrics.changed = False
-        trading = TradingState.HALTED if halted else TradingState.ACTIVE
         for key, value in (
-            ("trading_state", trading.value),
             ("venue_mode", self._venue.mode.value),
             ("synced", "yes" if self._synced_since is not None else "no"),
         ):
