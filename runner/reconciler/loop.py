@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     import structlog
 
     from runner.core.model import JobKey, OrderReport
-    from runner.plan_folder import Scan
+    from runner.core.plan_changes import Scan
     from runner.reconciler.config import Config
     from runner.reconciler.work import Wanted
     from runner.store import Latch, Store, Writes

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from runner.core.model import JobKey, JobState, PlanState
 from runner.core.plan import FilledOf
-from runner.core.plan_reading import unavailable
-from runner.plan_folder import (
+from runner.core.plan_changes import (
     Back,
     Known,
     Missing,
@@ -25,6 +24,7 @@ from runner.plan_folder import (
     changes,
     printable,
 )
+from runner.core.plan_reading import unavailable
 from runner.reconciler.commands import withdraw
 from runner.reconciler.work import parse_job, window_end
 from runner.steps import Step, reach
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from runner.core.plan import JobSpec, Plan
-    from runner.plan_folder import Change, Scan
+    from runner.core.plan_changes import Change, Scan
     from runner.reconciler.config import Config
     from runner.reconciler.inbox import MarketMissing
     from runner.store import Writes
