@@ -79,12 +79,13 @@ def _head(status: Row) -> Text:
         ("pmrun", "bold"),
         f"  {cells.clean(status['database'])}  ",
         (f"running (pid {pid})", "green") if pid else ("not running", "bold yellow"),
-        f", started {cells.age(runner['started_age_s'])} ago\n",
+        f", started {cells.age(runner['started_age_s'])} ago,"
+        f" looked {cells.age(runner['looked_age_s'])} ago\n",
         "trading ",
         _word("halted" if runner["halt_reason"] else runner["trading_state"] or cells.DASH),
-        f" ({cells.age(runner['trading_state_age_s'])} ago)   exchange ",
+        f" (since {cells.age(runner['trading_state_age_s'])})   exchange ",
         _word(runner["venue_mode"] or cells.DASH),
-        f" ({cells.age(runner['venue_mode_age_s'])} ago)  {cells.clean(runner['exchange'] or '')}",
+        f"  {cells.clean(runner['exchange'] or '')}",
     )
     if runner["halt_reason"]:
         lines.append(f"\nhalted: {cells.clean(runner['halt_reason'])}", "bold red")

@@ -86,12 +86,12 @@ def _runner(connection: sqlite3.Connection, state: Path, now: datetime) -> Row:
 
     return {
         "running_pid": holder(state),
+        "looked_age_s": age(written("venue_mode")),  # the loop notes it every few seconds
         "started_age_s": age(cells.moment(value("started_at"))),
         "halt_reason": Latch(state).reason(),
         "trading_state": value("trading_state"),
         "trading_state_age_s": age(written("trading_state")),
         "venue_mode": value("venue_mode"),
-        "venue_mode_age_s": age(written("venue_mode")),
         "exchange": _exchange_url(state),
         "metrics": json.loads(value("metrics") or "{}"),
         "metrics_age_s": age(written("metrics")),

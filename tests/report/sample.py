@@ -43,7 +43,7 @@ def build(path: Path, plan: str = "twap-up") -> Path:
         db.executemany(
             "INSERT INTO runner (key, value, at) VALUES (?, ?, ?)",
             [
-                ("trading_state", "active", us(129)),
+                ("trading_state", "active", us(0)),
                 ("venue_mode", "normal", us(129)),
                 ("started_at", T0.isoformat(), us(0)),
                 (

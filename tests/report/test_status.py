@@ -44,7 +44,7 @@ def test_status_is_one_json_document_with_ages(connection: sqlite3.Connection, s
     found = json.loads(json.dumps(_read(connection, state)))
     assert found["runner"]["running_pid"] is None
     assert found["runner"]["trading_state"] == "active"
-    assert found["runner"]["venue_mode_age_s"] == 1
+    assert found["runner"]["looked_age_s"] == 1
     assert found["runner"]["started_age_s"] == 130
     assert found["runner"]["metrics"]["counts"] == {"requotes": 3}
     assert found["runner"]["exchange"] is None
