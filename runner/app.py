@@ -8,6 +8,7 @@ import json
 import os
 import secrets  # noqa: TID251 - this is the app that hands it out
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ import structlog
 from eth_account import Account
 from pydantic import SecretStr
 
-from runner.core.errors import PlanError, VenueRefused, VenueUnreachable
+from runner.core.errors import PlanError, PmrunError, VenueRefused, VenueUnreachable
 from runner.core.money import plain
 from runner.core.plan import MarketRef
 from runner.plan_folder import PlanFolder, Watcher
@@ -83,6 +84,9 @@ def run(*, plans: Path, state: Path, exchange: str, until_done: bool, settings: 
         store = Store.open(state)
         try:
             asyncio.run(_run(plans, state, store, place, settings, until_done=until_done))
+        except sqlite3.OperationalError as error:
+            # nothing is sent that was not committed: ending here loses nothing
+            raise PmrunError(f"{state}: {error}: the runner stops") from error
         finally:
             store.close()
     finally:

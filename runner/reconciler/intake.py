@@ -232,6 +232,7 @@ class Intake:
                 return
             if read_at < over_at + PROOF_GRACE:
                 self.look_again = True
+                self.woken.add(order.working.key)  # it may send the same bytes once more
                 return
         if order.absent_at is not None and self._now - order.absent_at < READS_APART:
             self.look_again = True

@@ -487,6 +487,9 @@ class Reconciler:
                 self._timers.pop(key, None)
             else:
                 self._timers[key] = at
+        for key in wanted.ended:
+            for keys in self._token_jobs.values():
+                keys.discard(key)
         if wanted.posts and events:
             began = min(events.values())
             self.metrics.time("event_to_post", self._loop_time() - began)
@@ -543,11 +546,13 @@ class Reconciler:
     def _refresh_markets(self, now: datetime) -> None:
         """Rules of a market are read again every so often, and when they changed."""
         for token, keys in self._token_jobs.items():
+            if not keys:
+                continue
             seen = self._market_at.get(token)
             age = timedelta(seconds=self._config.full_reconcile_s)
             if seen is not None and now - seen < age:
                 continue
-            job = self._store.job(min(keys)) if keys else None
+            job = self._store.job(min(keys))
             if job is not None:
                 self._market_at[token] = now
                 self._actor.ask_market(parse_job(job.spec).market)

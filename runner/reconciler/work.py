@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from runner.core import pace, planning, risk
 from runner.core.diff import diff
+from runner.core.errors import InvariantBroken, PlanError
 from runner.core.model import (
     Book,
     Cancel,
@@ -62,6 +63,7 @@ class Wanted:
     markets: list[MarketRef] = field(default_factory=list)
     wake: dict[JobKey, datetime | None] = field(default_factory=dict)
     also: set[JobKey] = field(default_factory=set)
+    ended: set[JobKey] = field(default_factory=set)
     requotes: int = 0
     denied: int = 0
 
@@ -117,6 +119,17 @@ class Worker:
         if job is None or plan is None or job.state in _ENDED:
             return
         self.wanted.wake[key] = None
+        try:
+            self._advance(job, plan)
+        except PlanError as error:
+            # what only shows with the market or the runner's limits known: that job stops
+            self._intend(self._fresh(key), JobState.FAILED, f"PLAN_IMPOSSIBLE: {error}")
+            self._drain(self._fresh(key))
+        self._plan_follows(key.plan)
+
+    def _advance(self, job: JobRow, plan: PlanRow) -> None:
+        """From state to state, as far as it goes."""
+        key = job.key
         held = bool(plan.paused_by) or job.paused_by_operator
         if held and job.state in (JobState.WAITING, JobState.WORKING):
             self._close_slices(job)
@@ -136,12 +149,11 @@ class Worker:
             job = self._fresh(key)
         if job.state is JobState.DRAINING:
             self._drain(job)
-        self._plan_follows(key.plan)
 
     def _fresh(self, key: JobKey) -> JobRow:
         job = self._tx.job(key)
         if job is None:
-            raise KeyError(key)
+            raise InvariantBroken(f"job {key} vanished")
         return job
 
     def _look_again(self, key: JobKey, at: datetime | None) -> None:
@@ -245,7 +257,7 @@ class Worker:
             return
         info = None if job.token_id is None else self._tx.market(job.token_id)
         if info is None or job.token_id is None:
-            raise KeyError(f"{key} works without a market")
+            raise InvariantBroken(f"{key} works without a market")
         core = self._core_job(job, spec, plan)
         if self._over_filled(core, spec):
             return
@@ -464,7 +476,7 @@ class Worker:
         """Let the intended end come true once nothing can change any more."""
         key, end = job.key, job.intended_end
         if end is None:
-            raise KeyError(f"{key} drains towards no end")
+            raise InvariantBroken(f"{key} drains towards no end")
         self._cancel_all(job, f"the job is to end {end}")
         info = None if job.token_id is None else self._tx.market(job.token_id)
         event = planning.drained(
@@ -485,12 +497,13 @@ class Worker:
             return
         lost = end is JobState.COMPLETED and event != end.value
         self._tx.move_job(key, event, "TRADE_FAILED: the window is over" if lost else job.reason)
+        self.wanted.ended.add(key)
         self.wanted.also.update(other.key for other in self._tx.jobs(key.plan))
 
     def _plan(self, plan: str) -> PlanRow:
         row = self._tx.plan(plan)
         if row is None:
-            raise KeyError(plan)
+            raise InvariantBroken(f"plan {plan} vanished")
         return row
 
     def _plan_follows(self, name: str) -> None:
