@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from runner.core.model import Book, MarketInfo
+    from runner.core.plan_changes import Scan
     from runner.settings import Settings
     from runner.venue.streams import Hearers
 
@@ -110,11 +111,15 @@ async def _run(
         def streams(hearers: Hearers) -> Streams:
             return Streams(wire, venue, now, rng=SystemRandom(), hearers=hearers)
 
+        def scan(at: datetime) -> Scan:
+            watcher.refresh()  # the folder may have come, gone or been replaced
+            return folder.scan(at)
+
         reconciler = Reconciler(
             store=store,
             venue=venue,
             streams=streams,
-            scan=folder.scan,
+            scan=scan,
             latch=Latch(state),
             state_path=state,
             config=_config(settings),

@@ -118,7 +118,7 @@ class Plans:
 
     def _reject(self, tx: Writes, change: Rejected) -> None:
         """Report a file that is not carried out, once as long as it lies there unchanged."""
-        lines = [problem.render(change.file) for problem in change.problems]
+        lines = [problem.render(printable(change.file)) for problem in change.problems]
         name = (change.file, change.content_hash, "\n".join(lines))
         if name in self._reported:
             return
