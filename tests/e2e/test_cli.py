@@ -1,6 +1,7 @@
 """The command as people run it: a real process each time, on real files and a real exchange."""
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -59,27 +60,27 @@ def test_the_commands_are_those_of_this_release() -> None:
     assert released.split() == COMMANDS
 
 
+@functools.cache
+def _help(command: str) -> tuple[str, str]:
+    """The help of one command: what is before its examples, and the examples."""
+    before, _, examples = _run(command, "--help").stdout.partition("Example")
+    return before, examples
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str) -> None:
-    text = _run(command, "--help").stdout
-    examples = re.findall(r"^    (pmrun .+)$", text.split("Example")[1], re.MULTILINE)
+    before, text = _help(command)
+    examples = re.findall(r"^    (pmrun .+)$", text, re.MULTILINE)
     assert examples
-    for example in examples:
-        assert example.split()[1] == command
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_examples_in_help_use_options_that_exist(command: str) -> None:
-    text = _run(command, "--help").stdout
-    known = set(re.findall(r"--[a-z-]+", text.split("Example")[0]))
-    assert set(re.findall(r"--[a-z-]+", text.split("Example")[1])) <= known
+    assert all(example.split()[1] == command for example in examples)
+    assert set(re.findall(r"--[a-z-]+", text)) <= set(re.findall(r"--[a-z-]+", before))
 
 
 def test_the_operations_guide_documents_every_command_and_option() -> None:
     text = (PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
     for command in COMMANDS:
         assert f"`pmrun {command}" in text
-        options = set(re.findall(r"--[a-z-]+", _run(command, "--help").stdout.split("Example")[0]))
+        options = set(re.findall(r"--[a-z-]+", _help(command)[0]))
         section = re.split(rf"^### `pmrun {command}\b.*$", text, flags=re.MULTILINE)[1]
         section = re.split(r"^##", section, flags=re.MULTILINE)[0]
         assert options - {"--help"} <= set(re.findall(r"--[a-z-]+", section)), command
@@ -88,7 +89,9 @@ def test_the_operations_guide_documents_every_command_and_option() -> None:
 def test_commands_in_the_documents_exist() -> None:
     for name in ("README.md", "docs/operations.md"):
         text = (PROJECT / name).read_text(encoding="utf-8")
-        assert {c for c in re.findall(r"\bpmrun ([a-z]+)\b", text) if c != "is"} <= set(COMMANDS)
+        named = re.findall(r"(?:`|^ *|\$ |/)pmrun ([a-z]+)", text, re.MULTILINE)
+        assert named
+        assert set(named) <= set(COMMANDS)
 
 
 def test_the_example_queries_of_the_guide_run(tmp_path: Path) -> None:
@@ -101,6 +104,14 @@ def test_the_example_queries_of_the_guide_run(tmp_path: Path) -> None:
         for query in block.split(";"):
             connection.execute(query).fetchall()
     connection.close()
+
+
+def test_the_first_plan_of_the_readme_is_valid() -> None:
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    [plan] = re.findall(r"```yaml\n(.+?)```", text, re.DOTALL)
+    Path("first.yaml").write_text(plan)
+    done = _run("validate", "first.yaml")
+    assert done.stdout == done.stderr == ""
 
 
 # exit codes
