@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from eth_account import Account
 from pydantic import SecretStr
+from rich.live import Live
 
 from runner.core.errors import PlanError, PmrunError, VenueRefused, VenueUnreachable
 from runner.core.money import plain
 from runner.core.plan import MarketRef
 from runner.plan_folder import PlanFolder, Watcher
 from runner.reconciler import Config, Reconciler, VenueSweep
-from runner.report import logs
-from runner.store import Latch, RunnerLock, Store
+from runner.report import logs, screen
+from runner.store import Latch, RunnerLock, Store, open_readonly
 from runner.store.lock import holder
 from runner.venue.client import Venue
 from runner.venue.ports import WireError
@@ -81,6 +82,7 @@ def run(*, plans: Path, state: Path, exchange: str, until_done: bool, settings: 
             style=settings.logging.format,
             file=settings.log_file(state),
             secrets=[place.key],
+            terminal=not sys.stdout.isatty(),
         )
         store = Store.open(state)
         try:
@@ -138,11 +140,26 @@ async def _run(
         watcher = Watcher(plans, hint)
         watcher.start()
         log.info("runner started", plans=str(plans), state=str(state), exchange=place.url)
+        picture = loop.create_task(_draw(state)) if sys.stdout.isatty() else None
         try:
             await reconciler.run(until_done=until_done)
         finally:
             watcher.stop()
+            if picture is not None:
+                picture.cancel()
+                await asyncio.gather(picture, return_exceptions=True)
         log.info("runner stopped")
+
+
+async def _draw(state: Path) -> None:
+    """Live progress in the terminal, once a second, until cancelled."""
+    with contextlib.closing(open_readonly(state)) as connection, Live(auto_refresh=False) as live:
+        try:
+            while True:
+                live.update(screen.progress(connection, now()), refresh=True)
+                await asyncio.sleep(1)
+        finally:
+            live.update(screen.progress(connection, now()), refresh=True)
 
 
 def _config(settings: Settings) -> Config:

@@ -13,23 +13,25 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
+from rich.text import Text
 
 from runner import app
-from runner.core.errors import PmrunError
-from runner.report import agreement, demo_screen, execution, page
+from runner.core.errors import PmrunError, SafetyRefusal
+from runner.report import agreement, execution, page, screen
 from runner.store import open_readonly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from rich.console import RenderableType
 
     from runner.app import Exchange
 
@@ -71,7 +73,7 @@ def _trade(console: Console, folder: Path, plans: Path, state: Path, exchange: E
     runner = _start(folder, plans, state)
     console.print(f"runner     pmrun up --plans {plans} --state {state} --until-done")
     edited = killed = False
-    with _screen(console) as live:
+    with Live(console=console, auto_refresh=False) as live:
         while runner.poll() is None:
             elapsed = time.monotonic() - began  # noqa: TID251
             if elapsed > GIVE_UP_AFTER_S:
@@ -89,19 +91,23 @@ def _trade(console: Console, folder: Path, plans: Path, state: Path, exchange: E
                 time.sleep(DOWN_FOR_S)
                 runner = _start(folder, plans, state)
                 live.console.print(f"[{elapsed + DOWN_FOR_S:3.0f} s] the runner was started again")
-            live.update(demo_screen.render(state, elapsed), refresh=True)
+            live.update(_picture(state, elapsed), refresh=True)
             time.sleep(0.5)
-        live.update(demo_screen.render(state, time.monotonic() - began), refresh=True)  # noqa: TID251
+        live.update(_picture(state, time.monotonic() - began), refresh=True)  # noqa: TID251
     if runner.returncode != 0:
         console.print(f"the runner ended with {runner.returncode}; see {folder / 'logs'}")
         return 1
     return _conclude(console, folder, state, exchange)
 
 
-@contextlib.contextmanager
-def _screen(console: Console) -> Iterator[Live]:
-    with Live(console=console, auto_refresh=False, transient=False) as live:
-        yield live
+def _picture(state: Path, elapsed: float) -> RenderableType:
+    """What the state database shows now."""
+    try:
+        with contextlib.closing(open_readonly(state)) as connection:
+            shown = screen.progress(connection, app.now())
+    except (SafetyRefusal, sqlite3.OperationalError):
+        shown = Text("the runner is starting")  # the database, or its views, are not there yet
+    return Group(Text(f"{elapsed:4.0f} s", style="bold"), shown)
 
 
 def _start(folder: Path, plans: Path, state: Path) -> subprocess.Popen[bytes]:
