@@ -161,6 +161,8 @@ def test_shares_per_order_caps_what_is_shown_and_a_plan_may_say_how() -> None:
         (Side.SELL, "0.555", "0.01", "0.56"),
         (Side.BUY, "0.999", "0.01", "0.99"),
         (Side.SELL, "0.001", "0.01", "0.01"),
+        (Side.BUY, "0.01", "0.01", "0.01"),
+        (Side.SELL, "0.99", "0.01", "0.99"),
         (Side.BUY, "0.005", "0.01", None),
         (Side.SELL, "0.995", "0.01", None),
     ],
