@@ -210,7 +210,6 @@ class ReconcileSettings(_Group):
     ] = 300.0
     order_life_seconds: Annotated[float, BeforeValidator(_order_life)] = 3600.0
     request_timeout_seconds: Annotated[float, BeforeValidator(_seconds(high=60))] = 10.0
-    stale_after_seconds: Annotated[float, BeforeValidator(_seconds(high=600))] = 15.0
     max_actions_per_pass: _Whole = 100
 
 

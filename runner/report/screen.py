@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _OPEN_PLANS = frozenset({"accepted", "running", "paused"})
 _ENDED_SHOWN = 8  # plans on the screen that are over; --json has all
 _ORDERS_SHOWN = 25
+_EVENTS_SHOWN = 5
 _BAR_CELLS = 12
 _STYLES = {
     "completed": "green", "filled": "green", "confirmed": "green", "active": "green",
@@ -50,7 +51,7 @@ def screen(status: Row) -> RenderableType:
 
 
 def progress(connection: sqlite3.Connection, now: datetime) -> RenderableType:
-    """The short picture that is redrawn while the runner runs: one row a job, cheap to read."""
+    """The short picture that is redrawn while the runner runs: a row a job, the last events."""
     jobs = jobs_now(connection, now)
     open_orders, matched = connection.execute(
         "SELECT (SELECT COUNT(*) FROM child_order WHERE state <> 'closed'),"
@@ -65,7 +66,7 @@ def progress(connection: sqlite3.Connection, now: datetime) -> RenderableType:
         _word(values.get("venue_mode", cells.DASH)),
         f"   {open_orders} orders open   {matched} trades",
     )
-    return Group(head, Text(), _progress_table(jobs))
+    return Group(head, Text(), _progress_table(jobs), Text(), *_latest(connection))
 
 
 def _word(text: str) -> tuple[str, str]:
@@ -130,6 +131,23 @@ def _jobs_table(jobs: Iterable[Row]) -> Table:
                 cells.cut(job["reason"]),
             )
     return table
+
+
+def _latest(connection: sqlite3.Connection) -> list[Text]:
+    """The last things that happened, the newest at the bottom; of orders only their trades."""
+    rows = connection.execute(
+        "SELECT at, subject, id, event, to_state, detail FROM timeline"
+        " WHERE subject <> 'order' ORDER BY seq DESC LIMIT ?",
+        (_EVENTS_SHOWN,),
+    ).fetchall()
+    lines = []
+    for row in reversed(rows):
+        facts = (row["at"][11:19], row["subject"], cells.short(row["id"]), row["event"],
+                 row["detail"])  # fmt: skip
+        line = cells.cut("  ".join(fact for fact in facts if fact))
+        line.stylize("dim")
+        lines.append(line)
+    return lines
 
 
 def _progress_table(jobs: Iterable[Row]) -> Table:
