@@ -6,6 +6,7 @@ from typing import cast, get_args
 from eth_utils.address import is_address, to_checksum_address
 from pydantic import ValidationError
 
+from runner.exchange.agenda import instant
 from runner.exchange.faults import Fault
 from runner.exchange.markets import MarketState, decimal_text, millionths
 from runner.exchange.records import Order, Refused, Trade
@@ -29,8 +30,7 @@ def ledger(request: Request) -> object:
         for t in engine.trades.values()
         if owner in {None, t.address, *(maker.address for maker in t.makers)}
     ]
-    now = engine.now().isoformat()
-    return {"now": now, "accounts": accounts, "orders": orders, "trades": trades}
+    return {"now": _time(engine.now_ms()), "accounts": accounts, "orders": orders, "trades": trades}
 
 
 def markets(request: Request) -> object:
@@ -112,9 +112,10 @@ def change_market(request: Request) -> object:
     listing, engine = market_of(request.engine, request.argument), request.engine
     condition_id = listing.market.condition_id
     state, winner = body.get("state"), body.get("winner")
-    if state not in {None, *get_args(MarketState)}:
+    outcomes: tuple[object, ...] = (None, *listing.market.outcomes)
+    if state not in (None, *get_args(MarketState)):
         raise Refused(400, f"state: one of {', '.join(get_args(MarketState))}")
-    if (state == "resolved") != (winner in listing.market.outcomes):
+    if (state == "resolved") != (winner is not None) or winner not in outcomes:
         raise Refused(400, "winner: one of the outcomes, with state resolved and only then")
     try:
         if "tick" in body:
@@ -178,6 +179,10 @@ def _amount(value: object) -> int:
         raise Refused(400, str(error)) from error
 
 
+def _time(unix_ms: int) -> str:
+    return instant(unix_ms).isoformat(timespec="milliseconds")
+
+
 def _order(order: Order) -> dict[str, object]:
     return {
         "order_id": order.order_id,
@@ -189,8 +194,8 @@ def _order(order: Order) -> dict[str, object]:
         "matched": decimal_text(order.matched),
         "status": order.status,
         "time_in_force": order.time_in_force,
-        "received_at": order.received_at,
-        "closed_at": order.closed_at,
+        "received_at": _time(order.received_at),
+        "closed_at": None if order.closed_at is None else _time(order.closed_at),
     }
 
 
@@ -216,5 +221,5 @@ def _trade(trade: Trade) -> dict[str, object]:
         "size": decimal_text(trade.size),
         "fee": decimal_text(trade.fee),
         "status": trade.status,
-        "matched_at": trade.matched_at,
+        "matched_at": _time(trade.matched_at),
     }

@@ -113,8 +113,7 @@ class Engine(Desk):
 
     def next_due(self) -> datetime | None:
         """When `advance` has something to do next; None if nothing is to come."""
-        due = [traders.next_due() for traders in self._traders]
-        return min((at for at in (*due, self._agenda.next_due()) if at is not None), default=None)
+        return min((at for at, _ in self._dues()), default=None)
 
     def advance(self) -> None:
         """Does everything that is due by now, in the order it was due, and commits it."""
@@ -123,13 +122,19 @@ class Engine(Desk):
 
     def catch_up(self) -> None:
         """Does everything that is due by now, without committing it yet."""
-        while (due := self.next_due()) is not None and due <= self.now():
-            if self._agenda.next_due() == due:
+        while dues := self._dues():
+            due, traders = min(dues, key=lambda entry: entry[0])
+            if due > self.now():
+                return
+            if traders is None:
                 self._agenda.do_next()
-                continue
-            for traders in self._traders:
-                if traders.next_due() == due:
-                    traders.act(self)
+            else:
+                traders.act(self)
+
+    def _dues(self) -> list[tuple[datetime, Traders | None]]:
+        """What is due when: the agenda's next thing (None) first, then everybody else's."""
+        entries = [(self._agenda.next_due(), None), *((t.next_due(), t) for t in self._traders)]
+        return [(at, who) for at, who in entries if at is not None]
 
     def commit(self) -> None:
         """Makes everything durable, then publishes it."""
@@ -137,8 +142,7 @@ class Engine(Desk):
         self.feeds.flush(self.now_ms())
 
     def close(self) -> None:
-        """Commits and closes the database."""
-        self._state.commit()
+        """Closes the database: what is worth keeping has been committed."""
         self._state.close()
 
     def fund(

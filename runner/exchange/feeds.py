@@ -111,7 +111,7 @@ class Feeds:
             return
         try:
             message = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict):
             session.push("INVALID OPERATION")
@@ -272,7 +272,7 @@ class Feeds:
             session.push("INVALID OPERATION")
             return
         session.custom = bool(message.get("custom_feature_enabled", session.custom))
-        known = [asset for asset in assets if asset in self._tokens]
+        known = [asset for asset in assets if isinstance(asset, str) and asset in self._tokens]
         if operation == "unsubscribe":
             session.assets.difference_update(known)
             return
@@ -283,13 +283,14 @@ class Feeds:
     def _user_frame(self, session: Session, message: dict[str, Any]) -> None:
         if session.key is None:
             auth = message.get("auth")
-            given = auth if isinstance(auth, dict) else {}
-            texts = [str(given.get(name, "")) for name in ("apiKey", "secret", "passphrase")]
+            words = auth if isinstance(auth, dict) else {}
+            texts = [str(words.get(name, "")) for name in ("apiKey", "secret", "passphrase")]
             session.key = self._accounts.subscriber(*texts)
             if message.get("type") != "user" or session.key is None:
                 session.close()
                 return
-        markets = message.get("markets") or []
+        given = message.get("markets")
+        markets = [m for m in given if isinstance(m, str)] if isinstance(given, list) else []
         if message.get("operation") == "unsubscribe":
             session.markets.difference_update(markets)
         else:

@@ -4,6 +4,7 @@
 `check` applies the rules that need only the order and its market.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast, get_args
@@ -16,6 +17,8 @@ GTD_AHEAD_S = 180
 """A GTD order's stated expiration lies at least this far ahead (reference 3.7)."""
 
 _INVALID = "Invalid order payload"
+_HEX = re.compile(r"0x[0-9a-fA-F]*")
+_EXPIRATION_MAX = 10**10
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,8 @@ def check(submission: Submission, order_id: str, market: MarketConfig, now_s: in
     tif = submission.time_in_force
     if submission.post_only and tif not in {"GTC", "GTD"}:
         raise Refused(400, "invalid post-only order: only GTC and GTD order types are allowed")
-    least = now_s + GTD_AHEAD_S if tif == "GTD" else 0
-    if submission.expiration < least or (tif != "GTD" and submission.expiration):
+    first, last = (now_s + GTD_AHEAD_S, _EXPIRATION_MAX) if tif == "GTD" else (0, 0)
+    if not first <= submission.expiration <= last:
         raise Refused(400, "invalid expiration")
     _check_accuracy(submission, market)
     terms = _terms(submission, order_id, market)
@@ -186,7 +189,7 @@ def _one_of(value: object, words: tuple[str, ...]) -> str:
 
 def _hex(value: object, length: int | None) -> bytes:
     text = _text(value)
-    if not text.startswith("0x"):
+    if not _HEX.fullmatch(text):
         raise ValueError(value)
     raw = bytes.fromhex(text[2:])
     if length is not None and len(raw) != length:

@@ -1,5 +1,7 @@
 """The public part of the API: markets, books and prices; Gamma's and the Data API's rows."""
 
+import re
+
 from eth_utils.address import is_address
 
 from runner.exchange.engine import Engine
@@ -183,7 +185,9 @@ def data_positions(request: Request) -> object:
     rows = [
         _position(request.engine, _user(request), token_id, size)
         for token_id, size in held.items()
-        if size and request.query.get("condition") in {None, _condition(request.engine, token_id)}
+        if size
+        and token_id in request.engine.tokens
+        and request.query.get("condition") in {None, _condition(request.engine, token_id)}
     ]
     return {"data": rows, "pagination": {"limit": len(rows), "cursor": "", "has_more": False}}
 
@@ -209,7 +213,7 @@ def _token_ids(request: Request) -> list[str]:
 
 
 def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
+    if not re.fullmatch(r"[0-9]{1,12}", text):
         raise Refused(400, "invalid time or fidelity")
     return int(text)
 

@@ -85,7 +85,7 @@ class Request:
         """
         try:
             return json.loads(self.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Refused(400, "Invalid order payload") from error
 
     def listing(self) -> tuple[Listing, int]:

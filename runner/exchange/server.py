@@ -41,6 +41,7 @@ class _Server:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.broken = asyncio.Event()
+        self.failure: Exception | None = None
         self._changed = asyncio.Event()
         self._sessions: set[Session] = set()
 
@@ -65,6 +66,8 @@ class _Server:
         if request.path.startswith("/ws/"):
             return await self._socket(request)
         body = await request.read()
+        if self.broken.is_set():
+            return _cut(request)
         response = self._guarded(
             lambda: self.exchange.handle(request.method, request.raw_path, request.headers, body)
         )
@@ -72,9 +75,7 @@ class _Server:
         if response.lost:
             if response.hang:
                 await asyncio.sleep(_HANG_S)
-            if request.transport is not None:
-                request.transport.abort()
-            return web.Response()
+            return _cut(request)
         if response.delay_s:
             await asyncio.sleep(response.delay_s)
         return web.Response(status=response.status, headers=response.headers, body=response.body)
@@ -87,22 +88,19 @@ class _Server:
 
     def _guarded(self, call: Callable[[], T]) -> T:
         """Calls the engine; if it breaks, so does the server."""
-        whole = False
         try:
-            result = call()
-            whole = True
-            return result
-        finally:
-            if not whole:
-                self.broken.set()
+            return call()
+        except Exception as error:
+            self.failure = error
+            self.broken.set()
+            raise
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         try:
             session = self.exchange.connect(request.path)
         except ValueError:
-            return web.Response(status=404, headers=MARK)
+            return web.Response(status=404)
         socket = web.WebSocketResponse(max_msg_size=_FRAME_MAX)
-        socket.headers.update(MARK)
         await socket.prepare(request)
         wake = asyncio.Event()
         session.on_frame = wake.set
@@ -117,6 +115,19 @@ class _Server:
             session.close()
             await sender
         return socket
+
+
+async def _mark(request: web.Request, response: web.StreamResponse) -> None:
+    """Marks what aiohttp answers by itself, and the handshakes of sockets."""
+    del request
+    response.headers.update(MARK)
+
+
+def _cut(request: web.Request) -> web.Response:
+    """Closes a client's connection without an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
 
 
 async def _send(socket: web.WebSocketResponse, session: Session, wake: asyncio.Event) -> None:
@@ -139,6 +150,8 @@ async def _send(socket: web.WebSocketResponse, session: Session, wake: asyncio.E
 async def serving(exchange: Exchange, port: int) -> AsyncIterator[tuple[str, asyncio.Event]]:
     """Serves an exchange on the loopback address for the time of the context.
 
+    If the engine broke, its exception rises at the end of the context.
+
     Args:
         exchange: What to serve; it stays the caller's to close.
         port: 0 for any free one.
@@ -152,6 +165,7 @@ async def serving(exchange: Exchange, port: int) -> AsyncIterator[tuple[str, asy
     server = _Server(exchange)
     app = web.Application(client_max_size=_BODY_MAX)
     app.router.add_route("*", "/{path:.*}", server.answer)
+    app.on_response_prepare.append(_mark)
     app.on_shutdown.append(server.close_sockets)
     runner = web.AppRunner(
         app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_S
@@ -164,14 +178,19 @@ async def serving(exchange: Exchange, port: int) -> AsyncIterator[tuple[str, asy
         yield f"http://{HOST}:{site.port}", server.broken
     finally:
         drive.cancel()
+        await asyncio.wait([drive])
         await runner.cleanup()
+    if server.failure is not None:
+        raise server.failure
 
 
-async def serve(exchange: Exchange, port: int) -> bool:
+async def serve(exchange: Exchange, port: int) -> None:
     """Serves until SIGINT or SIGTERM; tells its address on the first line of stdout.
 
-    Returns:
-        Whether it ended as asked; False if the engine broke.
+    If the engine breaks, its exception ends the serving.
+
+    Raises:
+        OSError: The port is taken.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -184,7 +203,6 @@ async def serve(exchange: Exchange, port: int) -> bool:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
-        return not broken.is_set()
 
 
 def wall_clock() -> datetime:
@@ -218,7 +236,7 @@ def run(
     scenario: str | Path | None,
     clock: Callable[[], datetime] = wall_clock,
 ) -> int:
-    """`pmrun exchange`: serves until told to stop.
+    """`pmrun exchange`: serves until told to stop. If the engine breaks, its exception rises.
 
     Args:
         port: 0 for any free one.
@@ -228,7 +246,7 @@ def run(
         clock: Tells the time, UTC.
 
     Returns:
-        The exit code: 0, or 1 if the engine broke.
+        The exit code: 0.
 
     Raises:
         ScenarioError: The scenario can't be used.
@@ -239,6 +257,7 @@ def run(
     chosen = default_scenario(seed) if scenario is None else load(scenario, seed)
     exchange = opened(state, chosen, clock)
     try:
-        return 0 if asyncio.run(serve(exchange, port)) else 1
+        asyncio.run(serve(exchange, port))
+        return 0
     finally:
         exchange.close()

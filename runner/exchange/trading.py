@@ -1,6 +1,7 @@
 """The private part of the API: keys, orders, cancels, own orders and trades (reference 2 to 5)."""
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 
 from eth_utils.address import to_checksum_address
@@ -9,7 +10,7 @@ from runner.exchange.accounts import ALLOWANCE
 from runner.exchange.desk import Placed
 from runner.exchange.markets import decimal_text
 from runner.exchange.orders import Submission, check, read
-from runner.exchange.records import ApiKey, Order, Refused
+from runner.exchange.records import ApiKey, Order, Refused, Trade
 from runner.exchange.requests import Request, listing_of
 from runner.exchange.shapes import order_view, page, trade_view
 from runner.exchange.signatures import (
@@ -150,17 +151,17 @@ def get_trades(request: Request) -> object:
     """
     key, query, engine = request.key(), request.query, request.engine
     before, after = (_seconds(query.get(name)) for name in ("before", "after"))
+    wallet = query.get("maker_address", "").lower() or None
     rows: list[object] = []
     for trade in reversed(engine.trades.values()):
         side = engine.feeds.side_of(trade, key.address)
         second = trade.matched_at // 1000
-        wallets = {trade.address, *(maker.address for maker in trade.makers)}
         if (
             side is not None
             and query.get("id") in {None, trade.trade_id}
             and query.get("market") in {None, trade.condition_id}
             and query.get("asset_id") in {None, trade.token_id}
-            and query.get("maker_address", "").lower() in {"", *(w.lower() for w in wallets)}
+            and (wallet is None or wallet in _wallets(trade))
             and (before is None or second < before)
             and (after is None or second > after)
         ):
@@ -308,6 +309,10 @@ def _killed(order: Order) -> bool:
     return order.time_in_force in {"FAK", "FOK"} and order.matched == 0
 
 
+def _wallets(trade: Trade) -> set[str]:
+    return {address.lower() for address in (trade.address, *(m.address for m in trade.makers))}
+
+
 def _page(request: Request, rows: Sequence[object]) -> object:
     cursor = request.query.get("next_cursor") or "MA=="
     try:
@@ -323,7 +328,7 @@ def _page(request: Request, rows: Sequence[object]) -> object:
 def _seconds(text: str | None) -> int | None:
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit()):
+    if not re.fullmatch(r"[0-9]{1,12}", text):
         raise Refused(400, "invalid time")
     return int(text)
 
