@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 from runner import app
 from runner.core.errors import PmrunError, SafetyRefusal
-from runner.report import agreement, execution, page, screen
+from runner.report import agreement, cells, execution, page, screen
 from runner.store import open_readonly
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ EDITED = ("accumulate-up.yaml", "total_shares: 300", "total_shares: 330")
 
 def main() -> int:
     """Run the demo; 0 when every plan ended and the database agrees with the ledger."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     if not EXAMPLES.is_dir():
         console.print("run the demo from the project's folder: there are no plans/examples here")
         return 2
@@ -137,13 +138,32 @@ def _conclude(console: Console, folder: Path, state: Path, exchange: Exchange) -
         html.write_text(page.render(found, app.now()), encoding="utf-8")
         address = json.loads((state.parent / "exchange.json").read_text("utf-8"))["account"]
         verdict = agreement.compare(connection, app.ledger(exchange.url, address), address)
-        console.print(execution.tables(found))
+        console.print(_summary(found))
     console.print(f"database   {state}   (sqlite3 {state} 'SELECT * FROM timeline')")
     console.print(f"report     {html}")
     for difference in verdict.differences:
         console.print(f"  {difference}")
     console.print(Panel(str(verdict), expand=False))
     return 0 if not verdict.differences else 1
+
+
+def _summary(found: execution.Report) -> Table:
+    """What each job filled, at what price against its arrival and its limit."""
+    table = cells.table(
+        "job", "side", "ended", ">filled", ">of", ">average", ">arrival", ">limit", ">fills"
+    )
+    for job in found.jobs:
+        table.add_row(
+            f"{job.plan}/{job.job}",
+            job.side,
+            job.state,
+            *(
+                cells.DASH if value is None else f"{value:.4g}"
+                for value in (job.filled, job.total, job.average, job.arrival, job.limit)
+            ),
+            str(len(job.fills)),
+        )
+    return table
 
 
 if __name__ == "__main__":

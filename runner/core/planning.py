@@ -102,7 +102,7 @@ def ending(job: Job, now: datetime, market_min: Decimal) -> Ending | None:
     """The end that a job which is not draining yet should have now, if any (contract 3).
 
     It is completed when everything is filled, up to a remainder too small to be legal that no
-    order works. Past its window it expires, unless `at_end` says keep.
+    order works, or whose window is over. Past its window it expires, unless `at_end` says keep.
 
     Raises:
         PlanError: `at_end: take` is not available yet.
@@ -112,7 +112,8 @@ def ending(job: Job, now: datetime, market_min: Decimal) -> Ending | None:
         if left <= ZERO:
             filled = f"{plain(job.filled)} of {plain(job.total)}"
             return Ending(JobState.COMPLETED, f"TOTAL_REACHED: {filled}")
-        if left < market_min and not job.working:
+        over = job.ends_at is not None and now >= job.ends_at and job.spec.at_end is AtEnd.CANCEL
+        if left < market_min and (over or not job.working):
             reason = f"REMAINDER_TOO_SMALL: {plain(left)} left, {plain(market_min)} is the least"
             return Ending(JobState.COMPLETED, reason)
         if job.ends_at is None or now < job.ends_at:
