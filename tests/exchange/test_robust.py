@@ -11,6 +11,11 @@ from tests.exchange.kit import RAIN, Clock, Trader, cents, make, shares
 
 YES = RAIN.token_ids[0]
 
+KEYS = """orderID market asset_id heartbeat_id order owner address cash tokens tick state winner name
+rate seconds type assets_ids markets auth operation signer token_id"""
+PARAMETERS = """token_id side market id next_cursor before after asset_id user interval startTs fidelity
+asset_type signature_type owner slug"""
+
 scalars = st.one_of(
     st.none(),
     st.booleans(),
@@ -21,11 +26,7 @@ scalars = st.one_of(
         [YES, RAIN.condition_id, "0x" + "ab " * 20, "9" * 5000, "MA==", "²", "resolved"]
     ),
 )
-names = st.sampled_from(
-    ("orderID", "market", "asset_id", "heartbeat_id", "order", "owner", "address", "cash")
-    + ("tokens", "tick", "state", "winner", "name", "rate", "seconds", "type", "assets_ids")
-    + ("markets", "auth", "operation", "signer", "token_id")
-)
+names = st.sampled_from(KEYS.split())
 values = st.recursive(
     scalars,
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(names, inner, max_size=4)),
@@ -34,11 +35,7 @@ values = st.recursive(
 words = st.sampled_from(
     [YES, RAIN.condition_id, "1", "-1", "9" * 400, "²", "BUY", "", "LTE=", "%ff"]
 )
-parameters = st.sampled_from(
-    ("token_id", "side", "market", "id", "next_cursor", "before", "after", "asset_id", "user")
-    + ("interval", "startTs", "fidelity", "asset_type", "signature_type", "owner", "slug")
-)
-queries = st.dictionaries(parameters, words, max_size=3)
+queries = st.dictionaries(st.sampled_from(PARAMETERS.split()), words, max_size=3)
 
 
 @given(st.sampled_from(sorted(_ROUTES)), words, queries, values)
