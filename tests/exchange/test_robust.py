@@ -11,10 +11,10 @@ from tests.exchange.kit import RAIN, Clock, Trader, cents, make, shares
 
 YES = RAIN.token_ids[0]
 
-KEYS = """orderID market asset_id heartbeat_id order owner address cash tokens tick state winner name
-rate seconds type assets_ids markets auth operation signer token_id"""
-PARAMETERS = """token_id side market id next_cursor before after asset_id user interval startTs fidelity
-asset_type signature_type owner slug"""
+KEYS = """orderID market asset_id heartbeat_id order owner address cash tokens tick state winner
+name rate seconds type assets_ids markets auth operation signer token_id"""
+PARAMETERS = """token_id side market id next_cursor before after asset_id user interval startTs
+fidelity asset_type signature_type owner slug"""
 
 scalars = st.one_of(
     st.none(),
