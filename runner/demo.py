@@ -149,18 +149,14 @@ def _conclude(console: Console, folder: Path, state: Path, exchange: Exchange) -
 
 def _summary(found: execution.Report) -> Table:
     """What each job filled, at what price against its arrival and its limit."""
-    table = cells.table(
-        "job", "side", "ended", ">filled", ">of", ">average", ">arrival", ">limit", ">fills"
-    )
+    table = cells.table("job", "ended", ">filled", ">average", ">arrival", ">limit", ">fills")
     for job in found.jobs:
+        prices = (job.average, job.arrival, job.limit)
         table.add_row(
             f"{job.plan}/{job.job}",
-            job.side,
             job.state,
-            *(
-                cells.DASH if value is None else f"{value:.4g}"
-                for value in (job.filled, job.total, job.average, job.arrival, job.limit)
-            ),
+            f"{job.filled:.2f}/{job.total or 0:.0f}",
+            *(cells.DASH if price is None else f"{price:.3f}" for price in prices),
             str(len(job.fills)),
         )
     return table
