@@ -264,6 +264,8 @@ def test_a_new_tick_is_told_and_the_old_grid_is_dropped() -> None:
             assert changed.status == 200, changed.body
             await asyncio.sleep(0.01)
             assert set(w.heard.markets) == {YES, NO}
+            assert w.streams.book(YES) is None
+            assert w.streams.book(NO) is None
             await until(w, YES, NO, within_s=5)
 
     run(main())

@@ -6,7 +6,7 @@ import json
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -21,6 +21,7 @@ from runner.venue.client import Venue
 from runner.venue.ports import Refused, SignedOrder, Unknown, WireClosed, WireError
 from runner.venue.requests import VenueSettings
 from runner.venue.signing import Credentials, Signer
+from runner.venue.streams import Hearers, Streams, StreamSettings
 from runner.venue.wire import Hosts, HttpWire
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -227,19 +228,18 @@ async def venue_on(
         return await handler(request)
 
     async with served(with_start) as (wire, _):
-        venue = Venue(
-            wire,
-            Signer(SecretStr(KEY), 137),
-            clock,
-            rng=Random(1),
-            odd=odd,
-            settings=QUICK,
-        )
-        await venue.start()
-        assert venue.credentials == Credentials(
-            CREDS["apiKey"], SecretStr(CREDS["secret"]), SecretStr(CREDS["passphrase"])
-        )
-        yield venue
+        yield await started(wire, odd, clock)
+
+
+async def started(
+    wire: HttpWire, odd: Callable[[str], None], clock: Callable[[], datetime]
+) -> Venue:
+    venue = Venue(wire, Signer(SecretStr(KEY), 137), clock, rng=Random(1), odd=odd, settings=QUICK)
+    await venue.start()
+    assert venue.credentials == Credentials(
+        CREDS["apiKey"], SecretStr(CREDS["secret"]), SecretStr(CREDS["passphrase"])
+    )
+    return venue
 
 
 PAGES_THAT_ARE_NO_LIST: list[object] = [
@@ -474,3 +474,58 @@ async def test_what_we_have_never_seen_is_told_and_what_is_ordinary_is_not() -> 
         "answer to an order: 400: some new sentence",
         "answer to an order: 200 with status 'sleeping'",
     ]
+
+
+async def test_a_socket_that_disagrees_with_a_query_is_subscribed_anew() -> None:
+    """It shows one book and the query another; then it is silent (faults W1, W2, W15)."""
+    frames: list[dict[str, object]] = []
+    bids = [{"price": "0.4", "size": "10"}]
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path == "/auth/api-key":
+            return answer(CREDS)
+        if request.path == "/book":
+            return answer({"bids": bids, "asks": []})
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            if message.data == "PING":
+                await socket.send_str("PONG")
+                continue
+            frames.append(json.loads(message.data))
+            if len(frames) == 1:
+                empty = {"event_type": "book", "asset_id": "7", "bids": [], "asks": []}
+                await socket.send_str(json.dumps([empty]))
+        return socket
+
+    def wall() -> datetime:
+        return datetime.now(UTC)
+
+    async with served(handler) as (wire, _):
+        streams = Streams(
+            wire,
+            await started(wire, ignore, wall),
+            wall,
+            rng=Random(1),
+            hearers=Hearers(ignore, lambda report: None, lambda gap: None, ignore, ignore),
+            settings=StreamSettings(stale_s=0.1, retry_s=0.1),
+        )
+        streams.watch(["7"])
+        running = asyncio.create_task(streams.run())
+        async with asyncio.timeout(5):
+            while len(frames) < 4:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)
+        book = streams.book("7")
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+    assert book is not None
+    assert [str(level.price) for level in book.bids] == ["0.4"]
+    market = [frame for frame in frames if frame.get("type") != "user"]
+    assert [frame.get("operation", frame.get("type")) for frame in market] == [
+        "market",
+        "unsubscribe",
+        "subscribe",
+    ]
+    assert {json.dumps(frame["assets_ids"]) for frame in market} == {'["7"]'}
