@@ -41,6 +41,11 @@ def moment(value: int) -> datetime:
     return _EPOCH + timedelta(microseconds=value)
 
 
+def maybe_stamp(at: datetime | None) -> int | None:
+    """As `stamp`, for a column that may be empty."""
+    return None if at is None else stamp(at)
+
+
 def maybe_moment(value: int | None) -> datetime | None:
     """As `moment`, for a column that may be empty."""
     return None if value is None else moment(value)
