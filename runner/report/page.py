@@ -58,7 +58,8 @@ def _head(report: Report, now: datetime) -> str:
         "<h1>Execution report</h1>"
         f'<p class="soft">{len(report.jobs)} jobs, {orders} orders, {fills} fills worth '
         f"{cells.dollars(float(value))} dollars. As of {now:%Y-%m-%d %H:%M:%S} UTC; "
-        "times are UTC, prices are dollars a share.</p>"
+        "times are UTC, prices are dollars a share. A cost against arrival is positive where the "
+        "fills were worse than the price at the start.</p>"
     )
 
 
@@ -120,8 +121,10 @@ def _float(value: Decimal | None) -> float | None:
 
 def _facts(job: JobReport) -> Iterable[tuple[str, str, str]]:
     """(name, value, remark) of what is known; a remark is small print behind the value."""
-    part = _float(job.filled / job.total) if job.total else None
-    of_total = f"of {cells.shares(_float(job.total))}, {cells.percent(part)}"
+    of_total = ""
+    if job.total:
+        part = cells.percent(float(job.filled / job.total))
+        of_total = f"of {cells.shares(float(job.total))}, {part}"
     cost, per_fill = _float(job.slippage_cost), _float(job.orders_per_fill)
     in_all = "" if cost is None else f"{cells.dollars(cost, sign=True)} $"
     ratio = "" if per_fill is None else f"{per_fill:.1f} a fill"

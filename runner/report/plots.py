@@ -11,9 +11,11 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from runner.core.money import plain
+from runner.report.cells import price, shares
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,8 +72,8 @@ def price_plot(job: JobReport, now: datetime) -> str:
     parts = [
         *_axes(frame, decimals=3 if high - low < 0.05 else 2),
         *_book_band(frame, seen),
-        *_level(frame, job.limit, "limit", "limit"),
-        *_level(frame, job.arrival, "arrival", "arrival"),
+        *_level(frame, job.limit, "limit", f"limit {price(float(job.limit))}"),
+        *_level(frame, job.arrival, "arrival", f"arrival {price(_float(job.arrival))}"),
         *(_order_bar(frame, order, now) for order in job.orders),
         *_fill_dots(frame, job.fills),
     ]
@@ -85,18 +87,20 @@ def progress_plot(job: JobReport, now: datetime) -> str:
     high = max(total, float(job.filled), 1.0) * 1.06
     frame = Frame(start, end, 0.0, high)
     done = [(start, 0.0)]
-    shares = 0.0
-    for fill in job.fills:
-        shares += float(fill.size)
-        done.append((fill.at, shares))
-    done.append((end, shares))
+    sizes = (float(fill.size) for fill in job.fills)
+    done += zip((fill.at for fill in job.fills), accumulate(sizes), strict=True)
+    done.append((end, done[-1][1]))
     parts = [
         *_axes(frame, decimals=0),
-        *_level(frame, job.total, "arrival", "total"),
+        *_level(frame, job.total, "arrival", f"total {shares(_float(job.total))}"),
         *_planned(frame, job.schedule, end),
         f'<polyline class="done" points="{_points(_stairs(frame, done))}"/>',
     ]
     return _svg(parts, f"Shares of {job.plan}/{job.job} filled over time")
+
+
+def _float(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _span(job: JobReport, now: datetime) -> tuple[datetime, datetime]:
@@ -163,7 +167,7 @@ def _axes(frame: Frame, *, decimals: int) -> list[str]:
     return parts
 
 
-def _level(frame: Frame, value: Decimal | None, kind: str, label: str) -> list[str]:
+def _level(frame: Frame, value: Decimal | None, kind: str, text: str) -> list[str]:
     """A line across; a value far outside is said in words at the edge it lies beyond."""
     if value is None:
         return []
@@ -171,7 +175,6 @@ def _level(frame: Frame, value: Decimal | None, kind: str, label: str) -> list[s
     # The limit is named on the right and all else on the left, so that names don't meet.
     x, anchor = (right, "end") if kind == "limit" else (_LEFT + 4, "start")
     note = f'<text class="note {kind}" x="{x}" text-anchor="{anchor}"'
-    text = f"{label} {plain(value)}"
     if float(value) > frame.high:
         return [f'{note} y="{_TOP + 4}">{text} ↑</text>']
     if float(value) < frame.low:
