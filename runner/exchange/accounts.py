@@ -16,10 +16,10 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from eth_utils.address import is_address, to_checksum_address
+from eth_utils.address import is_address
 
 from runner.exchange.records import Account, ApiKey, Order, Refused, Trade, dollars
-from runner.exchange.signatures import auth_hash, recover, request_hmac
+from runner.exchange.signatures import auth_hash, checksummed, recover, request_hmac
 
 ALLOWANCE = str(2**256 - 1)
 """Every account of the embedded exchange has approved every contract without limit."""
@@ -84,7 +84,7 @@ class Accounts:
 
     def find(self, address: str) -> Account | None:
         """A wallet by its address, in any spelling."""
-        return self._accounts.get(to_checksum_address(address))
+        return self._accounts.get(checksummed(address))
 
     def wallet(self, signer: str, signature_type: int) -> Account | None:
         """The wallet that a signer trades with: its own (type 0), or the one it controls."""
@@ -111,14 +111,14 @@ class Accounts:
             raise Refused(400, "not an address")
         if cash < 0 or any(size < 0 for size in tokens.values()):
             raise Refused(400, "an account can't be funded with less than nothing")
-        name = to_checksum_address(address)
+        name = checksummed(address)
         account = self._accounts.get(name) or Account(name, name)
         held = {token_id: account.tokens.get(token_id, 0) + s for token_id, s in tokens.items()}
         if max([account.cash + cash, *held.values()]) > _MOST:
             raise Refused(400, "more than an account can hold")
         self._accounts[name] = account
         if signer is not None:
-            account.signer = to_checksum_address(signer)
+            account.signer = checksummed(signer)
         account.cash += cash
         account.tokens |= held
         return account
@@ -138,7 +138,7 @@ class Accounts:
         if not (is_address(address) and _SHORT.fullmatch(timestamp) and _SHORT.fullmatch(nonce)):
             raise Refused(401, "Invalid L1 Request headers")
         signer = recover(auth_hash(address, timestamp, int(nonce)), signature)
-        if signer != to_checksum_address(address):
+        if signer != checksummed(address):
             raise Refused(401, "Invalid L1 Request headers")
         return signer, int(nonce)
 

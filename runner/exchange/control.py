@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import cast, get_args
 
-from eth_utils.address import is_address, to_checksum_address
+from eth_utils.address import is_address
 from pydantic import ValidationError
 
 from runner.exchange.agenda import instant
@@ -11,6 +11,7 @@ from runner.exchange.faults import Fault
 from runner.exchange.markets import MarketState, decimal_text, millionths
 from runner.exchange.records import Order, Refused, Trade
 from runner.exchange.requests import Request, market_of
+from runner.exchange.signatures import checksummed
 
 
 def ledger(request: Request) -> object:
@@ -159,7 +160,7 @@ def _owner(request: Request) -> str | None:
         return None
     if not is_address(owner):
         raise Refused(400, "owner: not an address")
-    return to_checksum_address(owner)
+    return checksummed(owner)
 
 
 def _object(request: Request, keys: set[str]) -> dict[str, object]:

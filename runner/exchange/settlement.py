@@ -10,14 +10,13 @@ import uuid
 from dataclasses import dataclass
 from random import Random
 
-from eth_utils.address import to_checksum_address
-
 from runner.exchange.accounts import Accounts
 from runner.exchange.agenda import Agenda
 from runner.exchange.faults import Faults
 from runner.exchange.feeds import Feeds
 from runner.exchange.listings import Listing
 from runner.exchange.records import Account, MakerFill, Order, Trade, TradeStatus
+from runner.exchange.signatures import checksummed
 from runner.exchange.state import State
 
 
@@ -93,7 +92,7 @@ class Clearing:
     ) -> None:
         self.trades: dict[str, Trade] = {}
         self.unsettled: dict[str, Trade] = {}
-        address = to_checksum_address("0x" + draw(seed, "house")[:40])
+        address = checksummed("0x" + draw(seed, "house")[:40])
         self.house = Account(address, address)
         self.house_owner = str(uuid.UUID(draw(seed, "house owner")[:32], version=4))
         self._agenda = agenda

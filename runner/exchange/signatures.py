@@ -46,6 +46,16 @@ class SignedOrder:
     signature: bytes
 
 
+@lru_cache(maxsize=4096)
+def checksummed(address: str) -> str:
+    """An address in its checksummed spelling.
+
+    Raises:
+        ValueError: It is no address.
+    """
+    return to_checksum_address(address)
+
+
 def _type_hash(text: str) -> bytes:
     return keccak(text=text)
 
@@ -134,7 +144,7 @@ def recover(digest: bytes, signature: bytes) -> str | None:
         key = PublicKey.from_signature_and_message(compact, digest, hasher=None)
     except ValueError:
         return None
-    return to_checksum_address(keccak(key.format(compressed=False)[1:])[12:])
+    return checksummed("0x" + keccak(key.format(compressed=False)[1:])[12:].hex())
 
 
 def request_hmac(secret: str, timestamp: str, method: str, path: str, body: bytes) -> str:

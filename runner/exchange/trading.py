@@ -4,8 +4,6 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 
-from eth_utils.address import to_checksum_address
-
 from runner.exchange.accounts import ALLOWANCE
 from runner.exchange.desk import Placed
 from runner.exchange.markets import decimal_text
@@ -16,6 +14,7 @@ from runner.exchange.shapes import order_view, page, trade_view
 from runner.exchange.signatures import (
     EXCHANGE,
     NEG_RISK_EXCHANGE,
+    checksummed,
     market_domain,
     order_hash,
     recover,
@@ -212,13 +211,13 @@ def _submit(request: Request, key: ApiKey, submission: Submission) -> Placed:
     engine, signed = request.engine, submission.order
     if submission.owner != key.key:
         raise Refused(400, "the order owner has to be the owner of the API KEY")
-    if to_checksum_address(signed.signer) != key.address:
+    if checksummed(signed.signer) != key.address:
         raise Refused(400, "the order signer address has to be the address of the API KEY")
     if signed.signature_type == 3:
         raise Refused(400, "orders of deposit wallets (signature type 3) are not available yet")
     listing, outcome = listing_of(engine, str(signed.token_id))
     market = listing.market
-    maker = to_checksum_address(signed.maker)
+    maker = checksummed(signed.maker)
     wallet = engine.accounts.wallet(key.address, signed.signature_type)
     if signed.signature_type == 0 and maker != key.address:
         raise Refused(400, "invalid signature")
