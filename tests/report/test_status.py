@@ -1,6 +1,5 @@
 """Status, execution analysis and their pictures, from a real database."""
 
-import asyncio
 import io
 import json
 import sqlite3
@@ -12,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from runner.core.errors import PlanError
-from runner.report import cells, execution, live, screen, status
+from runner.report import cells, execution, screen, status
 from runner.settings import Settings
 from runner.store import Latch, RunnerLock, open_readonly
 from tests.report import sample
@@ -222,22 +221,3 @@ def test_prices_read_well(value: float | None, text: str) -> None:
 )
 def test_shares_read_well(value: float | None, text: str) -> None:
     assert cells.shares(value) == text
-
-
-async def test_the_live_picture_is_redrawn_and_ends_with_the_last_state(
-    state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(live, "EVERY_S", 0.01)
-    written = io.StringIO()
-    console = Console(width=100, file=written, force_terminal=True)
-    task = asyncio.create_task(live.follow(state, lambda: sample.NOW, console))
-    await asyncio.sleep(0.1)
-    assert written.getvalue().count("twap-up/build") > 2
-    writer = sqlite3.connect(state)
-    writer.execute("UPDATE job SET state = 'draining' WHERE job = 'exit'")
-    writer.commit()
-    writer.close()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert "draining" in written.getvalue()[-2000:]
