@@ -269,7 +269,8 @@ class Reconciler:
     async def _sleep(self) -> None:
         due = [self._read_at, self._scan_at, self._metrics_at, *self._timers.values()]
         due += self._plans.due()
-        due += [at for at, _ in self._cancel_due.values()]
+        under_way = self._actor.cancelling | self._actor.posting  # their answers wake the loop
+        due += [at for ident, (at, _) in self._cancel_due.items() if ident not in under_way]
         seconds = (min(due) - self._now()).total_seconds()
         if seconds <= 0:
             await asyncio.sleep(0)
@@ -290,6 +291,7 @@ class Reconciler:
         commands = spool.pending(self._state_path)
         removals = any(at <= now for at in self._plans.due())
         if not (inbox or woken or commands or scan or removals or self._metrics_due(now)):
+            self._send_cancels(now)
             self._read_if_due(now)
             return
         try:
