@@ -235,7 +235,7 @@ def _spread(planned: list[Decimal], opened: int, closed: Decimal, least_size: De
     """The open slice's part of what was left when it opened."""
     left = max(ZERO, sum(planned, ZERO) - closed)
     ahead = sum(planned[opened - 1 :], ZERO)
-    if opened == len(planned) or ahead == ZERO:
+    if ahead == ZERO:
         return left
     micros = to_micros(left) * to_micros(planned[opened - 1]) // to_micros(ahead)
     part = floor_to(from_micros(micros), LOT)

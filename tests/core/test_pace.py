@@ -104,6 +104,8 @@ def test_how_many_slices() -> None:
     assert len(job_of("1000.01", max_order="100").slices) == 11
     every_seven = job_of("100", interval_seconds=D(420)).slices
     assert len(every_seven) == 9
+    assert every_seven[0].due_at == T0
+    assert len(job_of("100", interval_seconds=D("0.72")).slices) == pace.MAX_SLICES
     assert {b.due_at - a.due_at for a, b in pairwise(every_seven)} == {timedelta(minutes=7)}
 
 
@@ -285,6 +287,35 @@ def test_a_failed_trade_is_done_again_in_the_slice_that_is_open() -> None:
     assert pace.due(job, end, MIN).quantity == 40
 
 
+def test_a_later_segment_begins_with_what_was_filled_before_it() -> None:
+    job = job_of("40", slices=4)
+    job = replace(job, total=D(100), filled=D(60), segment=Segment(1, T0, D(60)))
+    first = pace.due(job, T0, MIN)
+    assert first.quantity == 10
+    job = fill(after(job, first.changed), D(4))
+    assert pace.due(job, T0, MIN).quantity == 6
+    assert [row.filled for row in pace.closing(job)] == [D(4)]
+
+
+def test_an_end_that_could_never_be_legal_comes_with_what_is_before_it() -> None:
+    for catch_up in CatchUp:
+        assert run(job_of("9.99", slices=2, catch_up=catch_up), [1, 2]) == [D("9.99")]
+        assert run(job_of("10", slices=2, catch_up=catch_up), [1, 2]) == [D(5), D(5)]
+
+
+def test_never_caught_up_means_by_the_batch() -> None:
+    """Slices of 4, taken two by two because the least is 5."""
+    job = job_of("40", slices=10, catch_up=CatchUp.NONE)
+    assert run(job, list(range(1, 10))) == [D(8)] * 4
+    second = job.slices[1].due_at
+    job = after(job, pace.due(job, second, MIN).changed)
+    assert pace.due(fill(job, D(3)), second, MIN).quantity == 5
+    third = job.slices[2].due_at
+    assert pace.due(fill(job, D(3)), third, MIN).quantity == 4
+    fourth = job.slices[3].due_at
+    assert pace.due(fill(job, D(3)), fourth, MIN).quantity == 8
+
+
 def test_rows_of_an_older_segment_are_left_alone() -> None:
     job = job_of("40", slices=4)
     old = tuple(replace(row, segment=0) for row in job.slices)
@@ -328,7 +359,13 @@ def test_next_slice_never_falls_without_fills(slices: int, moments: list[int]) -
 
 @pytest.mark.parametrize(
     ("bound", "filled", "least"),
-    [(None, "0", "5"), ("10", "0", "10"), ("10", "93", "5"), ("2", "0", "5")],
+    [
+        (None, "0", "5"),
+        ("10", "0", "10"),
+        ("10", "90", "10"),
+        ("10", "90.01", "5"),
+        ("2", "0", "5"),
+    ],
 )
 def test_the_smallest_order(bound: str | None, filled: str, least: str) -> None:
     job = job_of("100", filled=filled, min_order_size=D(bound) if bound else None)

@@ -131,6 +131,7 @@ def test_it_wakes_at_whatever_comes_first() -> None:
     high = replace(job_of(), working=(order("25", "0.39"),))
     assert decide(high, FRESH, MARKET, T0).wake_at == T0 + timedelta(seconds=5)
     assert decide(job_of(at_end=AtEnd.KEEP), FRESH, MARKET, T0 + HOUR * 2).wake_at is None
+    assert decide(job_of(at_end=AtEnd.KEEP), FRESH, MARKET, T0 + HOUR).wake_at is None
 
 
 def test_nothing_due_shows_nothing() -> None:
@@ -145,6 +146,9 @@ def test_too_little_to_be_legal_waits_but_what_works_is_looked_after() -> None:
     decision = decide(job, FRESH, MARKET, T0)
     assert decision.quote is None
     assert decision.reasons == ("BELOW_MINIMUM: 3 due, 5 is the least",)
+    enough = decide(job_of(filled="20"), FRESH, MARKET, T0).quote
+    assert enough is not None
+    assert enough.size == 5
     decision = decide(replace(job, working=(order("3"),)), FRESH, MARKET, T0)
     assert decision.quote is not None
     assert decision.quote.size == 3
@@ -257,6 +261,7 @@ def test_taking_at_the_end_is_not_pretended() -> None:
         ("100", JobState.COMPLETED, T0, "completed"),
         ("96", JobState.COMPLETED, T0, "completed"),
         ("90", JobState.COMPLETED, T0, "reopened"),
+        ("95", JobState.COMPLETED, T0, "reopened"),
         ("90", JobState.COMPLETED, T0 + HOUR, "expired"),
         ("90", JobState.WITHDRAWN, T0, "withdrawn"),
         ("90", JobState.EXPIRED, T0 + HOUR, "expired"),
@@ -285,6 +290,7 @@ def test_kept_jobs_have_no_window_that_closes() -> None:
         (["completed", "withdrawn"], "withdrawn"),
         (["withdrawn", "expired", "completed"], "expired"),
         (["expired", "failed", "withdrawn"], "failed"),
+        (["completed", "expired", "failed", "withdrawn"], "failed"),
         (["completed", "working"], None),
         (["completed", "draining"], None),
         ([], None),

@@ -259,6 +259,7 @@ def test_beyond_the_limit(policy: BeyondLimit, at: str | None, stop: str | None)
     assert (price(seen), seen.stop, seen.hold) == (at, stop, False)
     joined = see(job_of(beyond_limit=policy), "0.40x100", "0.45x10")
     assert (price(joined), joined.stop) == ("0.4", None)
+    assert joined.reasons == ("QUOTE: best 0.4, ours 0.4",)
 
 
 def test_a_limit_of_half_in_a_market_at_sixty_two_never_trades_at_sixty_two() -> None:
@@ -314,6 +315,10 @@ def test_while_it_holds_what_stands_within_the_limit_may_stay() -> None:
     assert (held.hold, price(held)) == (True, "0.36")
     held = see(job_of("0.35", working=(unknown,)), "0.36x25 0.34x100", "0.45x10")
     assert (held.hold, price(held)) == (True, None)
+    at_limit = see(job_of("0.36", working=(unknown,)), "0.36x25 0.34x100", "0.45x10")
+    assert (at_limit.hold, price(at_limit)) == (True, "0.36")
+    two = (unknown, order("0.35", "9"))
+    assert price(see(job_of(working=two), "0.36x25 0.34x100", "0.45x10")) == "0.36"
 
 
 @pytest.mark.parametrize(
@@ -356,6 +361,30 @@ def test_between_cancel_and_replace_it_keeps_the_price_it_chose() -> None:
     going = job_of(working=())
     assert price(see(going, "0.36x10 0.34x100", "0.45x10", memory=moved, at=7.2)) == "0.35"
     assert price(see(going, "0.34x100", "0.45x10", memory=moved, at=7.6)) == "0.35"
+
+
+def test_without_a_dwell_time_it_still_decides_once_a_moment() -> None:
+    job = job_of(working=(order("0.37"),), dwell_seconds=D(0))
+    alone = Memory(alone_since=seconds(0))
+    down = see(job, "0.37x10 0.30x50", "0.45x10", memory=alone, at=9)
+    assert price(down) == "0.31"
+    assert price(see(job, "0.37x10 0.30x50", "0.45x10", memory=down.memory, at=9)) == "0.31"
+
+
+def test_an_order_on_its_way_out_is_no_price_it_has() -> None:
+    for going in (order("0.39", leaving=True), order("0.39", state=OrderState.CLOSING)):
+        assert price(see(job_of(working=(going,)), "0.30x100", "0.45x10")) == "0.31"
+        assert price(see(job_of(working=(going,)), "0.30x100", "0.45x10", due="3")) == "0.31"
+
+
+def test_of_two_prices_it_has_the_better_one() -> None:
+    job = job_of(working=(order("0.35"), order("0.37")))
+    assert price(see(job, "0.37x10 0.35x10 0.30x50", "0.45x10")) == "0.37"
+
+
+def test_alone_at_its_limit_it_takes_its_time_too() -> None:
+    job = job_of("0.37", working=(order("0.37"),))
+    assert price(see(job, "0.37x10 0.30x50", "0.45x10")) == "0.37"
 
 
 def test_a_price_it_left_long_ago_binds_it_no_more() -> None:

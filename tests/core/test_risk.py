@@ -185,6 +185,12 @@ def test_size_below_minimum(size: str, denied: bool) -> None:
     assert (code(verdict) is Code.SIZE_BELOW_MINIMUM) is denied
 
 
+def test_nothing_is_no_size_even_where_the_market_has_no_minimum() -> None:
+    market = replace(MARKET, info=replace(INFO, min_size=D(0)))
+    assert ask(replace(BUY, size=D("0.01")), market=market) == Allow()
+    assert code(ask(replace(BUY, size=D(0)), market=market)) is Code.SIZE_BELOW_MINIMUM
+
+
 def test_size_off_lot() -> None:
     assert ask(replace(BUY, size=D("10.01"))) == Allow()
     assert code(ask(replace(BUY, size=D("10.001")))) is Code.SIZE_OFF_LOT
