@@ -238,6 +238,28 @@ class TestRestart:
         forward(clock, again, 180)
         assert bob.open_ids() == []
 
+    def test_a_restored_order_waits_behind_what_is_displayed(
+        self, clock: Clock, tmp_path: Path
+    ) -> None:
+        hall = make(clock, tmp_path / "exchange.db")
+        ann = Trader(hall, 1)
+        hall.set_displayed(RAIN.condition_id, "BUY", cents(40), shares("30"))
+        ann.place(YES, "BUY", cents(40), shares("10"))
+        hall.close()
+        ann.exchange = again = make(clock, tmp_path / "exchange.db")
+        again.set_displayed(RAIN.condition_id, "BUY", cents(40), shares("30"))
+        again.recorded_print(RAIN.condition_id, "SELL", cents(40), shares("30"))
+        assert statuses(ann) == []
+        again.recorded_print(RAIN.condition_id, "SELL", cents(40), shares("1"))
+        assert len(statuses(ann)) == 1
+
+    def test_other_markets_than_the_states_are_refused(self, clock: Clock, tmp_path: Path) -> None:
+        hall = make(clock, tmp_path / "exchange.db")
+        Trader(hall, 1).place(YES, "BUY", cents(40), shares("10"))
+        hall.close()
+        with pytest.raises(ValueError, match="not listed"):
+            Exchange(tmp_path / "exchange.db", clock, 7, [SNOW])
+
     def test_a_state_that_is_in_use_is_refused(self, clock: Clock, tmp_path: Path) -> None:
         hall = make(clock, tmp_path / "exchange.db")
         with pytest.raises(StateLocked):

@@ -1,9 +1,11 @@
 """What is refused and with which words; what is accepted and how it is answered."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from runner.exchange.api import Exchange
 from runner.exchange.markets import ONE
 from tests.exchange.kit import RAIN, SNOW, START, Clock, Trader, cents, make, shares
 
@@ -145,6 +147,30 @@ def test_open_orders_and_the_fee_bound_reserve(ann: Trader) -> None:
     bob = Trader(ann.exchange, 2, cash="60")
     _, error = bob.refused(YES, "BUY", cents(60), shares("100"))
     assert "order amount (inc. fees): 60960000" in error  # 60 + 100 x 0.04 x 0.6 x 0.4
+
+
+def test_the_fee_bound_is_that_of_the_limit_also_at_a_better_price(ann: Trader) -> None:
+    ann.place(YES, "SELL", cents(50), shares("10"))
+    bob = Trader(ann.exchange, 2, cash="60.5")  # 5 + 54 and a fee of 0.1 would do
+    _, error = bob.refused(YES, "BUY", cents(60), shares("100"))
+    assert "balance: 60500000, order amount (inc. fees): 60960000" in error
+
+
+def test_more_shares_for_the_same_dollars_cost_a_higher_fee(ann: Trader) -> None:
+    ann.place(YES, "SELL", cents(10), shares("250"))
+    bob = Trader(ann.exchange, 2, cash="25.5")  # the fee at the limit would be 0.44
+    order = bob.body(YES, "BUY", 0, 0, "FAK", amounts=(25_000_000, 44_642_800))
+    error = bob.ask("POST", "/order", order)["error"]
+    assert error.endswith("order amount (inc. fees): 25900000")
+    bob.control("POST", "/_exchange/accounts", {"address": bob.address, "cash": "0.4"})
+    assert bob.ask("POST", "/order", order)["takingAmount"] == "250"
+
+
+def test_a_takers_answer_comes_later_where_the_market_delays_takers() -> None:
+    hall = Exchange(None, Clock(), 7, [replace(RAIN, taker_delay_ms=250)])
+    ann, bob = Trader(hall, 1, t1001="500"), Trader(hall, 2)
+    assert ann.post(YES, "SELL", cents(40), shares("10")).delay_s == 0
+    assert bob.post(YES, "BUY", cents(40), shares("10")).delay_s == 0.25
 
 
 def test_post_only_and_marketable_minimum(ann: Trader) -> None:
