@@ -116,8 +116,13 @@ class Intake:
         else:
             self.order_report(item.report)
 
-    def order_report(self, report: OrderReport) -> None:
-        """What the exchange says of one order."""
+    def order_report(self, report: OrderReport, *, read: bool = False) -> None:
+        """What the exchange says of one order; `read` when we asked for this very order.
+
+        What an order had matched when it ended is believed from such a read, and from elsewhere
+        only if its trades say so already: a recorded cancellation event of the real exchange
+        gives the full size as matched, without a trade.
+        """
         order = self._tx.order(report.order_id)
         if order is None:
             if report.status is ReportStatus.LIVE:
@@ -127,6 +132,9 @@ class Intake:
         self._tx.note_present(ident)
         if report.matched is not None:
             self._tx.note_matched(ident, report.matched)
+        booked = order.working.matched
+        said = report.matched
+        believed = said if said is not None and (read or said <= booked) else None
         event = meaning(order.working.state, report.status)
         if report.status is ReportStatus.UNRECOGNISED:
             self._tx.alert(
@@ -136,7 +144,7 @@ class Intake:
         if event == "ended":
             why = ended_reason(
                 report,
-                matched=report.matched or order.working.matched,
+                matched=booked if believed is None else believed,
                 size=order.working.size,
                 expires_at=order.working.expires_at,
                 now=self._now,
@@ -151,8 +159,8 @@ class Intake:
             ReportStatus.CANCELLED,
             ReportStatus.EXPIRED,
         )
-        if over and report.matched is not None:
-            self._tx.note_final_matched(ident, report.matched)
+        if over and believed is not None:
+            self._tx.note_final_matched(ident, believed)
         self.woken.add(order.working.key)
         self._settle(ident)
 
@@ -190,10 +198,11 @@ class Intake:
             self._tx.note_final_matched(ident, working.matched)
             order = self._ours(ident)
         if order.working.state is OrderState.CLOSING:
-            final = order.final_matched
-            if final is not None and order.working.matched >= final:
-                if order.working.matched >= order.working.size:
-                    self._tx.set_end_reason(ident, EndReason.FILLED)
+            final, matched = order.final_matched, order.working.matched
+            if matched >= order.working.size:
+                self._tx.set_end_reason(ident, EndReason.FILLED)
+                self._tx.move_order(ident, "complete")
+            elif final is not None and matched >= final:
                 self._tx.move_order(ident, "complete")
             else:
                 self.look_again = True
@@ -210,7 +219,7 @@ class Intake:
             self.order_report(report)
         for ident, answer in item.looked_up.items():
             if answer is not None:
-                self.order_report(answer)
+                self.order_report(answer, read=True)
                 continue
             order = self._tx.order(ident)
             if order is not None and order.working.state is not OrderState.CLOSED:

@@ -132,10 +132,9 @@ class OrderWrites(Log):
         )
 
     def note_final_matched(self, order_id: str, matched: Decimal) -> None:
-        """What the exchange says an order that is over had matched in all."""
+        """What an order that is over had matched in all; the latest word counts."""
         self._db.execute(
-            "UPDATE child_order SET final_matched = MAX(COALESCE(final_matched, 0), ?)"
-            " WHERE order_id = ?",
+            "UPDATE child_order SET final_matched = ? WHERE order_id = ?",
             (to_micros(matched), order_id),
         )
 
