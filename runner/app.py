@@ -53,7 +53,7 @@ _START_TRIES = 200  # of 50 ms: how long the embedded exchange may take to come 
 
 
 def now() -> datetime:
-    """The wall clock, aware and UTC. Only this module holds it."""
+    """The wall clock, aware and UTC: what everything that trades is handed as `now`."""
     return datetime.now(UTC)  # noqa: TID251 - the one real clock
 
 
@@ -365,7 +365,7 @@ def halt(state: Path, reason: str, settings: Settings) -> int:
     """
     Latch(state).set(reason, now())
     print(f"halted: no new order will be sent ({state}.halt)", file=sys.stderr)
-    return _sweep(state, settings, f"halt: {reason}")
+    return _sweep(state, settings, f"halt: {reason}", write=holder(state) is None)
 
 
 def cancel_all(state: Path, reason: str, settings: Settings) -> int:
@@ -384,12 +384,12 @@ def cancel_all(state: Path, reason: str, settings: Settings) -> int:
                         tx.event("plan", plan.plan, "operator_paused", detail="cancel --all")
         finally:
             store.close()
-        return _sweep(state, settings, f"cancel --all {reason}".strip())
+        return _sweep(state, settings, f"cancel --all {reason}".strip(), write=True)
     finally:
         lock.release()
 
 
-def _sweep(state: Path, settings: Settings, why: str) -> int:
+def _sweep(state: Path, settings: Settings, why: str, *, write: bool) -> int:
     if not state.is_file():
         print("no state database: nothing of ours to cancel", file=sys.stderr)
         return 0
@@ -397,7 +397,7 @@ def _sweep(state: Path, settings: Settings, why: str) -> int:
 
     async def sweep() -> int:
         async with _venue(place, settings) as (_, venue):
-            return await VenueSweep(state, venue, now, write=holder(state) is None).run(why)
+            return await VenueSweep(state, venue, now, write=write).run(why)
 
     left = asyncio.run(sweep())
     if left:
