@@ -19,7 +19,6 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from eth_account import Account
 from pydantic import SecretStr
 from rich.live import Live
 
@@ -326,7 +325,7 @@ def _paper_key(path: Path) -> SecretStr:
 
 
 def _address(key: SecretStr) -> str:
-    return str(Account.from_key(key.get_secret_value()).address)
+    return Signer(key, POLYGON).address
 
 
 def _write_private(path: Path, text: str) -> None:
