@@ -184,10 +184,10 @@ class Desk:
         if crosses:
             stated += market.taker_fee(order.size, order.price)
         exact, left = 0, order.size
-        for fill in fills:
-            price = _own_price(order, fill.price)
-            exact += dollars(price, fill.size) + market.taker_fee(fill.size, price)
-            left -= fill.size
+        for book_price, group in groupby(fills, key=lambda fill: fill.price):
+            price, size = _own_price(order, book_price), sum(fill.size for fill in group)
+            exact += dollars(price, size) + market.taker_fee(size, price)
+            left -= size
         if order.time_in_force in {"GTC", "GTD"}:
             exact += order.price * left // ONE
         self.cash(account).refuse_beyond(max(stated, exact))

@@ -15,7 +15,8 @@ from runner.exchange.agenda import Agenda
 from runner.exchange.faults import Faults
 from runner.exchange.feeds import Feeds
 from runner.exchange.listings import Listing
-from runner.exchange.records import Account, MakerFill, Order, Trade, TradeStatus
+from runner.exchange.markets import MarketConfig, Side
+from runner.exchange.records import Account, MakerFill, Order, Trade, TradeStatus, dollars
 from runner.exchange.signatures import checksummed
 from runner.exchange.state import State
 
@@ -62,6 +63,12 @@ def course(
 def draw(seed: int, name: str) -> str:
     """64 hex digits that look random, from the seed and a name."""
     return hashlib.sha256(f"{seed}/{name}".encode()).hexdigest()
+
+
+def _fee(market: MarketConfig, side: Side, size: int, price: int) -> int:
+    """The taker's fee; that of a sale comes out of what it brings, so it is never more."""
+    fee = market.taker_fee(size, price)
+    return fee if side == "BUY" else min(fee, dollars(price, size))
 
 
 class Clearing:
@@ -137,7 +144,7 @@ class Clearing:
             side=taker.side,
             price=price,
             size=size,
-            fee=0 if house_taker else listing.market.taker_fee(size, price),
+            fee=0 if house_taker else _fee(listing.market, taker.side, size, price),
             makers=makers,
             matched_at=now_ms,
             updated_at=now_ms,

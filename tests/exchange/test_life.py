@@ -343,6 +343,15 @@ def test_an_own_order_may_meet_another_of_the_same_account(clock: Clock, hall: E
     assert ann.wallet() == ("999.904", {YES: "100"})
 
 
+def test_a_sale_never_costs_more_than_it_brings(clock: Clock, hall: Exchange) -> None:
+    """The least fee is ten times what 0.0001 shares bring at a cent."""
+    bob = Trader(hall, 2, cash="0", t1001="5")
+    hall.set_displayed(RAIN.condition_id, "BUY", cents(1), 100)
+    bob.place(YES, "SELL", cents(1), shares("5"), "FAK")
+    forward(clock, hall, 10)
+    assert bob.wallet() == ("0", {YES: "4.9999"})
+
+
 def test_what_people_of_the_house_do_is_seen_and_traded_with(hall: Exchange) -> None:
     ann = Trader(hall, 1)
     order_id = hall.house_order(SNOW.condition_id, 1, "SELL", 300_000, shares("10"))
