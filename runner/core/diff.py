@@ -2,7 +2,8 @@
 
 Entry point: `diff`. An order at the wanted price keeps its place in the queue: growth adds an order
 (at most four at a price; iceberg and top bidder one), never a resize, and shrinking cancels the
-youngest first. A change of price cancels now and submits in a later pass, once the end is proven.
+youngest first. Fills may be finer than a lot, so less than a lot too much is no reason to shrink. A
+change of price cancels now and submits in a later pass, once the end is proven.
 
 Invariants:
     1. filled + leaves of every working order + new sizes <= total. Asserted.
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from runner.core.errors import InvariantBroken
 from runner.core.model import Cancel, OrderState, Side, Submit
-from runner.core.money import ZERO, exact, floor_to, lot, plain
+from runner.core.money import LOT, ZERO, exact, floor_to, lot, plain
 from runner.core.plan import Strategy, Style
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _repeatable(kept: list[WorkingOrder], quote: Quote | None) -> frozenset[str]
     fit: list[str] = []
     for order in kept:
         room -= order.leaves
-        if room >= 0 and order.state is OrderState.UNKNOWN:
+        if room > -LOT and order.state is OrderState.UNKNOWN:
             fit.append(order.order_id)
     return frozenset(fit)
 
@@ -134,7 +135,7 @@ def _keep(
         order.order_id: "NOT_WANTED" if quote is None else f"MOVE: to {plain(quote.price)}"
         for order in job.working
     }
-    while kept and showing > wanted:
+    while kept and showing - wanted >= LOT:
         youngest = kept.pop()
         why[youngest.order_id] = f"SHRINK: {plain(showing)} shown, {plain(wanted)} wanted"
         showing -= youngest.leaves
@@ -182,8 +183,9 @@ def _grow(job: Job, quote: Quote, kept: list[WorkingOrder], least: Decimal) -> l
 def _part(growth: Decimal, room: Decimal, cap: Decimal, least: Decimal, step: Decimal) -> Decimal:
     """The size of one new order: at most `cap`, and smaller if else `room` kept an illegal rest."""
     part = floor_to(min(growth, cap), step)
-    if ZERO < room - part < least:
-        smaller = floor_to(room - least, step)
+    usable = floor_to(room, step)
+    if ZERO < usable - part < least:
+        smaller = floor_to(usable - least, step)
         if smaller >= least:
             return min(part, smaller)
     return part

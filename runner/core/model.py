@@ -280,7 +280,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What a job wants to show right now. `size` counts all that shows at this price."""
+    """What a job wants to show right now.
+
+    `size` counts all that shows at this price, and may be finer than a lot, as fills are.
+    """
 
     side: Side
     price: Decimal

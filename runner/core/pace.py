@@ -153,12 +153,13 @@ def least(job: Job, info: MarketInfo) -> Decimal:
 
 
 def due(job: Job, now: datetime, least_size: Decimal) -> Due:
-    """What should be working now, in whole lots, and which slices open or close.
+    """What should be working now, and which slices open or close.
 
-    Orders that work already are part of the quantity. It may be below `least_size`: then it waits.
+    Orders that work already are part of the quantity, so it is as fine as fills are, which may be
+    finer than a lot. It may be below `least_size`: then it waits.
     """
     if job.spec.split.strategy is Strategy.SINGLE:
-        return Due(floor_to(job.remaining, LOT))
+        return Due(job.remaining)
     rows = [row for row in job.slices if row.segment == job.segment.n]
     opened = bisect_right(rows, now, key=lambda row: row.due_at)
     next_at = rows[opened].due_at if opened < len(rows) else None
@@ -170,8 +171,7 @@ def due(job: Job, now: datetime, least_size: Decimal) -> Due:
         latest = {row.n: row for row in changed}
         rows = [latest.get(row.n, row) for row in rows]
     wanted = _wanted(job.spec.split.catch_up, rows, opened, done, least_size)
-    quantity = floor_to(max(ZERO, min(wanted, job.remaining)), LOT)
-    return Due(quantity, changed, next_at)
+    return Due(max(ZERO, min(wanted, job.remaining)), changed, next_at)
 
 
 def _wanted(

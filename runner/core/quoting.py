@@ -34,7 +34,6 @@ from runner.core.money import (
     ONE,
     ZERO,
     ceil_to,
-    floor_to,
     from_micros,
     lot,
     mirror,
@@ -133,7 +132,7 @@ def _shown(job: Job, quantity: Decimal, price: Decimal) -> Quote:
     return Quote(
         side=side,
         price=price,
-        size=floor_to(size, lot(side, time_in_force, price)),
+        size=size,
         time_in_force=time_in_force,
         post_only=pegged if spec.post_only is None else spec.post_only,
     )

@@ -137,7 +137,7 @@ class World:
         """Some of what is left of an order trades."""
         left = order.size - self.traded[order.order_id]
         part = left * self.chance.choice([0, 30, 50, 100, 100]) / 100
-        self.traded[order.order_id] += part.quantize(D("0.01"), rounding="ROUND_DOWN")
+        self.traded[order.order_id] += part.quantize(D("0.0001"), rounding="ROUND_DOWN")
 
     def learn(self, order: WorkingOrder) -> WorkingOrder:
         """The job hears of its trades, or not yet; now and then that one failed."""

@@ -178,6 +178,15 @@ def test_shrinking_cancels_the_youngest_first() -> None:
     assert diff(job, want("60")).actions == (Cancel("0x3", "SHRINK: 90 shown, 60 wanted"),)
 
 
+def test_less_than_a_lot_too_much_is_no_reason_to_lose_a_place() -> None:
+    job = job_of(order(1, "25", matched="10.0026"), filled="10.0026")
+    assert diff(job, want("14.9974")) == Changes()
+    assert diff(job, want("14.99")) == Changes()
+    assert cancelled(diff(job, want("14.9874"))) == ["0x1"]
+    fine = job_of(total="100", filled="0.0026")
+    assert sizes(diff(fine, want("99.9974"))) == [D("99.99")]
+
+
 def test_a_new_price_cancels_first_and_replaces_after_the_proven_end() -> None:
     job = job_of(order(1, "40"))
     moving = diff(job, want("40", price="0.49"))
@@ -244,6 +253,7 @@ def test_an_unknown_order_may_be_repeated_only_while_it_is_wanted_as_it_is() -> 
     assert diff(job_of(unknown), want("40")).repeatable == {"0x1"}
     assert diff(job_of(unknown), want("100")).repeatable == {"0x1"}
     assert diff(job_of(unknown), want("40", hold=True)).repeatable == {"0x1"}
+    assert diff(job_of(unknown), want("39.995")).repeatable == {"0x1"}
     for other in (want("39.99"), want("40", price="0.49"), want(None), want(None, hold=True)):
         assert diff(job_of(unknown), other).repeatable == frozenset()
     assert diff(job_of(unknown), want("39", hold=True)).repeatable == frozenset()

@@ -182,7 +182,7 @@ def test_apportion_needs_weights(weights: list[int]) -> None:
 
 def test_single_is_due_at_once() -> None:
     job = job_of("100.019", filled="30", strategy=Strategy.SINGLE)
-    assert pace.due(job, T0, MIN) == pace.Due(D("70.01"))
+    assert pace.due(job, T0, MIN) == pace.Due(D("70.019"))
 
 
 @pytest.mark.parametrize(
@@ -273,6 +273,13 @@ def test_half_fills_and_late_reports_never_buy_more() -> None:
         assert job.filled + shown <= 40
         late = floor_to(shown / 2, LOT)
     assert pace.due(fill(job, late), T0 + HOUR, MIN).quantity == 40 - job.filled - late
+
+
+def test_fills_finer_than_a_lot_leave_exactly_the_rest_due() -> None:
+    """An order of 25 that filled 10.0026 shows 14.9974, and that is what is due."""
+    for strategy in (Strategy.SINGLE, Strategy.TWAP):
+        job = job_of("25", filled="10.0026", strategy=strategy, slices=1)
+        assert pace.due(job, T0, MIN).quantity == D("14.9974")
 
 
 def test_a_failed_trade_is_done_again_in_the_slice_that_is_open() -> None:

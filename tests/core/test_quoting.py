@@ -136,7 +136,7 @@ def price(seen: quoting.Quoted) -> str | None:
 def test_limit_rests_at_its_price_whatever_the_book_says() -> None:
     job = job_of("0.40", style=Style.LIMIT)
     market = Market(INFO, None)
-    seen = quoting.quote(job, market, D("50.009"), D(5), Memory(), T0)
+    seen = quoting.quote(job, market, D(50), D(5), Memory(), T0)
     assert seen.quote == Quote(Side.BUY, D("0.40"), D(50), TimeInForce.GTC, post_only=False)
     assert seen.hold is False
     assert price(see(job, "0.39x10", "0.35x10")) == "0.4"
