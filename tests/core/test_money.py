@@ -114,6 +114,12 @@ def test_micros_there_and_back(micros: int) -> None:
     assert money.to_micros(money.from_micros(micros)) == micros
 
 
+def test_the_largest_amount() -> None:
+    assert money.to_micros(D("1E+30")) == 10**36
+    with pytest.raises(ValueError, match="no amount"):
+        money.to_micros(D("1E+31"))
+
+
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "1E+999999", "0.0000001", "1e-7"])
 def test_no_amount(text: str) -> None:
     with pytest.raises(ValueError, match=r"no amount|finer"):
@@ -225,5 +231,8 @@ def test_the_nearest_micro_is_half_even() -> None:
     assert money.to_nearest_micro(D("0.0000005")) == 0
     assert money.to_nearest_micro(D("0.0000015")) == D("0.000002")
     assert money.to_nearest_micro(D("-0.00000151")) == D("-0.000002")
+    micro, two = D("0.000001"), D(2)
+    halves = [money.ratio_to_nearest_micro(micro * n, D(1), two) / micro for n in range(-3, 4)]
+    assert halves == [-2, -1, 0, 0, 0, 1, 2]
     with pytest.raises(ZeroDivisionError):
         money.ratio_to_nearest_micro(D(1), D(1), D(0))
