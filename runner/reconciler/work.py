@@ -140,6 +140,8 @@ class Worker:
         if job.state is JobState.WAITING:
             self._wait(job)
             job = self._fresh(key)
+            if job.state is JobState.WAITING:  # a revision can send a job back to wait
+                self._cancel_all(job, "the job waits")
         if job.state is JobState.WORKING:
             self._drive(job, plan)
             job = self._fresh(key)

@@ -6,11 +6,14 @@ behind is what was committed, and what was sent.
 
 import asyncio
 import contextlib
+import inspect
 import json
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import wraps
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,19 +21,22 @@ from typing import Any
 import structlog
 
 from runner import steps
-from runner.core.model import Limits
+from runner.core.ledger import Execution, book
+from runner.core.model import Limits, Liquidity, Position, Side, TradeState
+from runner.core.money import from_micros, to_micros
 from runner.exchange.api import Exchange
 from runner.exchange.markets import ONE, MarketConfig
 from runner.plan_folder import PlanFolder
 from runner.reconciler import Config, Reconciler
 from runner.report.agreement import Agreement, compare
-from runner.store import Latch, Store, open_readonly
+from runner.store import Latch, Store, open_readonly, spool
+from runner.store.rows import moment
 from runner.venue.client import Venue
 from runner.venue.requests import VenueSettings
 from runner.venue.streams import Hearers, Streams
 from tests.inprocess_wire import InProcessWire
 from tests.venue.world import CUP, RAIN, SIGNER
-from tests.virtual_time import now
+from tests.virtual_time import now, run
 
 LIMITS = Limits(
     max_position_size=Decimal(5000),
@@ -39,6 +45,56 @@ LIMITS = Limits(
     max_order_size=Decimal(100),
 )
 CASH = 10_000
+
+
+YES = {"slug": "rain-tomorrow", "outcome": "Yes"}
+NO = {"slug": "rain-tomorrow", "outcome": "No"}
+
+
+def job(**keys: object) -> dict[str, object]:
+    """A job's keys: buy 30 within 0.51, unless told otherwise."""
+    return {"side": "buy", "total_shares": 30, "limit_price": "0.51"} | keys
+
+
+def plan(name: str, jobs: Mapping[str, Mapping[str, object]], **keys: object) -> str:
+    """The text of a plan file on RAIN's Yes, unless told otherwise."""
+    whole = {"version": 1, "plan": name, "market": YES} | keys | {"jobs": jobs}
+    return "\n".join(_yaml(whole)) + "\n"
+
+
+def _yaml(group: Mapping[str, object], indent: str = "") -> list[str]:
+    lines = []
+    for key, value in group.items():
+        if isinstance(value, Mapping):
+            lines += [f"{indent}{key}:", *_yaml(value, indent + "  ")]
+        elif isinstance(value, list):
+            lines.append(f"{indent}{key}: [{', '.join(map(str, value))}]")
+        else:
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            lines.append(f"{indent}{key}: {text}")
+    return lines
+
+
+def simulated(
+    scenario: Callable[..., Coroutine[Any, Any, None]],
+) -> Callable[..., None]:
+    """A test on virtual time: the scenario on a rig with a plain book, then what always holds."""
+    signature = inspect.signature(scenario)
+    first, *others = signature.parameters.values()
+    folder = first.replace(name="tmp_path", annotation=Path)
+
+    @wraps(scenario)
+    def test(tmp_path: Path, **given: object) -> None:
+        async def main() -> None:
+            rig = Rig(tmp_path)
+            rig.book()
+            await scenario(rig, **given)
+            rig.check()
+
+        run(main())
+
+    test.__signature__ = signature.replace(parameters=[folder, *others])  # type: ignore[attr-defined]  # read by pytest
+    return test
 
 
 class Crashed(BaseException):
@@ -68,6 +124,8 @@ class Rig:
         self.exchange = Exchange(None, now, self.seed, list(self.markets))
         self.exchange.fund(SIGNER.address, CASH * ONE, {})
         self.reconciler: Reconciler | None = None
+        self.venue: Venue | None = None
+        self.wire: InProcessWire | None = None
 
     # the world
 
@@ -105,8 +163,43 @@ class Rig:
     def drop(self, name: str, text: str) -> None:
         """Put a plan file into the folder, whole."""
         temporary = self.plans / f".{name}.new"
-        temporary.write_text(text, encoding="utf-8")
+        self.write(temporary, text)
         temporary.rename(self.plans / name)
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file in place; its time of change is the virtual one."""
+        path.write_text(text, encoding="utf-8")
+        at = int(now().timestamp() * 1_000_000_000)
+        os.utime(path, ns=(at, at))
+
+    def hit(self, size: str, price: str = "0.40") -> None:
+        """Somebody sells into the best bids."""
+        self.house("sell", price, size, take=True)
+
+    def control(self, path: str, **body: object) -> None:
+        """One call of the exchange's control face."""
+        text = json.dumps(body).encode()
+        answer = self.exchange.handle("POST", f"/_exchange/{path}", {}, text)
+        assert answer.status == 200, answer.body
+        self.exchange.advance()
+
+    def account(self, method: str, path: str, body: bytes = b"") -> Any:
+        """The account's owner at another screen: one private call, signed with the same key."""
+        venue = self.venue
+        assert venue is not None
+        headers = venue.signer.l2_headers(venue.credentials, now(), method, path, body)
+        answer = self.exchange.handle(method, path, headers, body)
+        self.exchange.advance()
+        return json.loads(answer.body)
+
+    async def ask(self, command: str, target: str = "", reason: str = "because") -> spool.Answer:
+        """What the command line does: into the spool, and wait for the runner's answer."""
+        name = spool.ask(self.state, command, target, reason, now())
+        for _ in range(100):
+            if (answer := spool.answer(self.state, name)) is not None:
+                return answer
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"no answer to {command} {target} within 10 s")
 
     def fault(self, name: str, **parameters: object) -> None:
         """Switch a fault on over the exchange's control face."""
@@ -128,9 +221,9 @@ class Rig:
     @asynccontextmanager
     async def runner(self, *, until_done: bool = False) -> AsyncIterator[asyncio.Task[None]]:
         """A runner on the files as they are. Leaving the block stops it."""
-        wire = InProcessWire(self.exchange, self.latency)
+        wire = self.wire = InProcessWire(self.exchange, self.latency)
         store = Store.open(self.state)
-        venue = Venue(
+        venue = self.venue = Venue(
             wire,
             SIGNER,
             now,
@@ -196,6 +289,108 @@ class Rig:
         """What a person reads."""
         with contextlib.closing(open_readonly(self.state)) as connection:
             return [dict(row) for row in connection.execute(sql, values).fetchall()]
+
+    def value(self, sql: str, *values: object) -> Any:
+        """The one value that a query finds."""
+        [found] = self.row(sql, *values).values()
+        return found
+
+    async def until(self, sql: str, *values: object, within_s: float = 60) -> None:
+        """Let time pass until the query finds something, at most `within_s` seconds."""
+        for _ in range(round(within_s / 0.25)):
+            if self.state.exists() and self.rows(sql, *values):
+                return
+            await asyncio.sleep(0.25)
+        raise AssertionError(f"not within {within_s} s: {sql} {values}\n{self.story()}")
+
+    def story(self) -> str:
+        """The event log, to be read when a test fails."""
+        rows = self.rows("SELECT * FROM timeline")
+        return "\n".join(" ".join(str(value) for value in row.values()) for row in rows)
+
+    def check(self) -> None:
+        """What holds after every run, whatever happened in it."""
+        assert not self.agreement().differences, self.story()
+        self.check_totals()
+        self.check_replay()
+        self.check_positions()
+
+    def check_totals(self) -> None:
+        """No job has more at the exchange than its total, failed trades apart."""
+        ledger = self.ledger()
+        failed: dict[str, Decimal] = {}
+        for trade in ledger["trades"]:
+            if trade["status"] == "FAILED":
+                legs = [(trade["taker_order_id"], trade["size"])]
+                legs += [(maker["order_id"], maker["size"]) for maker in trade["maker_orders"]]
+                for ident, size in legs:
+                    failed[ident] = failed.get(ident, Decimal(0)) + Decimal(size)
+        matched = {order["order_id"]: Decimal(order["matched"]) for order in ledger["orders"]}
+        got: dict[tuple[str, str], Decimal] = {}
+        for row in self.rows("SELECT order_id, plan, job FROM child_order"):
+            ident, key = row["order_id"], (row["plan"], row["job"])
+            net = matched.get(ident, Decimal(0)) - failed.get(ident, Decimal(0))
+            got[key] = got.get(key, Decimal(0)) + net
+        for row in self.rows("SELECT plan, job, total FROM job"):
+            key = row["plan"], row["job"]
+            assert got.get(key, Decimal(0)) <= self._total(row), (key, self.story())
+
+    def _total(self, row: Mapping[str, Any]) -> Decimal:
+        """The largest total that a job ever had: it may have been cut below what was filled."""
+        specs = self.rows("SELECT spec FROM revision WHERE plan = ?", row["plan"])
+        jobs = [json.loads(spec["spec"])["jobs"].get(row["job"], {}) for spec in specs]
+        named = [job.get("total_shares") for job in jobs]
+        totals = [Decimal(total) for total in named if isinstance(total, str)]
+        return max([*totals, from_micros(row["total"] or 0)])
+
+    def check_replay(self) -> None:
+        """The event log, replayed from empty, gives the same state columns (faults I20)."""
+        replayed: dict[tuple[str, str], str] = {}
+        for row in self.rows("SELECT * FROM event WHERE to_state IS NOT NULL ORDER BY seq"):
+            name = row["subject"], row["id"]
+            assert replayed.get(name) == row["from_state"], (row, self.story())
+            replayed[name] = row["to_state"]
+        stored = {
+            (row["subject"], row["id"]): row["state"]
+            for row in self.rows(
+                "SELECT 'plan' AS subject, plan AS id, state FROM plan"
+                " UNION ALL SELECT 'job', plan || '/' || job, state FROM job"
+                " UNION ALL SELECT 'order', order_id, state FROM child_order"
+                " UNION ALL SELECT 'trade', trade_id || '/' || order_id, state FROM trade"
+            )
+        }
+        assert replayed == stored
+
+    def check_positions(self) -> None:
+        """Positions are what a fold of all trades from nothing gives."""
+        trades = self.rows("SELECT * FROM trade ORDER BY matched_at, trade_id, order_id")
+        folded: dict[tuple[str, str], Position] = {}
+        for row in trades:
+            execution = Execution(
+                trade_id=row["trade_id"],
+                order_id=row["order_id"],
+                token_id=row["token_id"],
+                side=Side(row["side"]),
+                price=from_micros(row["price"]),
+                size=from_micros(row["size"]),
+                fee=from_micros(row["fee"]),
+                state=TradeState(row["state"]),
+                liquidity=Liquidity(row["liquidity"]),
+                matched_at=moment(row["matched_at"]),
+            )
+            for scope in ("", row["plan"]):
+                key = scope, row["token_id"]
+                before = folded.get(key, Position(row["token_id"]))
+                folded[key], _ = book(before, execution)
+        fields = ("shares", "settled", "cost", "realized", "fees")
+        stored = {
+            (row["scope"], row["token_id"]): tuple(row[name] for name in fields)
+            for row in self.rows("SELECT * FROM position")
+        }
+        assert stored == {
+            key: tuple(to_micros(getattr(position, name)) for name in fields)
+            for key, position in folded.items()
+        }
 
     def row(self, sql: str, *values: object) -> dict[str, Any]:
         [found] = self.rows(sql, *values)
