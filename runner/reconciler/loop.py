@@ -21,7 +21,9 @@ from runner.core.errors import (
     VenueUnreachable,
 )
 from runner.core.model import OrderState, TradeReport, TradingState
+from runner.reconciler.account_reads import AccountReads
 from runner.reconciler.act import Actor
+from runner.reconciler.cancels import Cancels
 from runner.reconciler.commands import obey
 from runner.reconciler.desk import Desk
 from runner.reconciler.inbox import (
@@ -37,13 +39,14 @@ from runner.reconciler.inbox import (
 from runner.reconciler.intake import Intake
 from runner.reconciler.metrics import Metrics
 from runner.reconciler.plans import Plans
-from runner.reconciler.work import Worker, parse_job
+from runner.reconciler.tokens import Tokens
+from runner.reconciler.work import Worker
 from runner.steps import Step, reach
 from runner.store import spool
 from runner.venue.streams import Channel, Hearers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
     from pathlib import Path
 
@@ -60,10 +63,7 @@ if TYPE_CHECKING:
     from runner.venue.streams import Streams
 
 _BROKEN = (InvariantBroken, IllegalTransition, StaleState, sqlite3.IntegrityError)
-_READ_DELAYS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
-_CANCEL_DELAYS_S = (1.0, 2.0, 5.0, 5.0, 10.0, 30.0, 60.0)
 _WIND_DOWN_S = 7.0
-_TRADES_MARGIN = timedelta(minutes=2)
 
 
 class Reconciler:
@@ -90,7 +90,6 @@ class Reconciler:
         self._streams = streams(
             Hearers(self.on_book, self.on_report, self.on_gap, self.on_market, self._odd.append)
         )
-        self._watched: frozenset[str] = frozenset()
         self._scan = scan
         self._latch = latch
         self._state_path = state_path
@@ -101,22 +100,19 @@ class Reconciler:
         self._plans = Plans(config, seed)
         self._actor = Actor(venue, latch, self._put, now, self._crash)
         self.metrics = Metrics()
+        period_s = config.full_reconcile_s
+        self._reads = AccountReads(store, self._actor, self.metrics, now, period_s)
+        self._cancels = Cancels(store, self._actor, self.metrics)
+        self._tokens = Tokens(store, self._actor, self._streams, period_s)
         self._inbox: list[Item] = []
         self._woken: set[JobKey] = set()
         self._timers: dict[JobKey, datetime] = {}
         self._wake = asyncio.Event()
         self._event_at: dict[str, float] = {}
         self._posted_at: dict[str, float] = {}
-        self._read_at = now()
-        self._read_tries = 0
-        self._synced_since: datetime | None = None
-        self._gap_at = now()
         self._scan_at = now()
         self._scanned: Scan | None = None
         self._metrics_at = now()
-        self._cancel_due: dict[str, tuple[datetime, int]] = {}
-        self._market_at: dict[str, datetime] = {}
-        self._token_jobs: dict[str, set[JobKey]] = {}
         self._foreign: set[str] = set()
         self._error: BaseException | None = None
         self._stopping = False
@@ -130,8 +126,7 @@ class Reconciler:
 
     def on_book(self, token_id: str) -> None:
         """A book moved."""
-        keys = self._token_jobs.get(token_id)
-        if keys:
+        if keys := self._tokens.jobs(token_id):
             self._event_at.setdefault(token_id, self._loop_time())
             self._woken |= keys
             self._wake.set()
@@ -143,15 +138,13 @@ class Reconciler:
 
     def on_market(self, token_id: str) -> None:
         """The rules of a market changed: ask for them afresh."""
-        self._market_at.pop(token_id, None)
+        self._tokens.stale(token_id)
         self.on_book(token_id)
 
     def on_gap(self, channel: Channel) -> None:
         """Messages may be missing: no new order until the account was read again."""
         if channel is Channel.USER:
-            self._gap_at = self._now()
-            self._synced_since = None
-            self._read_soon(first=True)
+            self._reads.gap()
         self._wake.set()
 
     def stop(self) -> None:
@@ -213,15 +206,16 @@ class Reconciler:
                 intake = Intake(tx, now)
                 for item in inbox:
                     self._take(tx, intake, item)
-                for order in tx.working():
-                    if tx.request_cancel(order.order_id, "the runner stops"):
-                        self._cancel_due.setdefault(order.order_id, (now, 0))
+                working = [order.order_id for order in tx.working()]
+                for ident in working:
+                    tx.request_cancel(ident, "the runner stops")
+            self._cancels.know(working, now)
             if intake.look_again:
-                self._read_soon()
+                self._reads.soon()
             if not self._store.working():
                 return
-            self._send_cancels(now)
-            self._read_if_due(now)
+            self._cancels.send(now)
+            self._reads.read_if_due(now)
             try:
                 await asyncio.wait_for(self._wake.wait(), 0.25)
             except TimeoutError:
@@ -258,19 +252,17 @@ class Reconciler:
                         order.order_id, "lost", reason="NO_ANSWER: the runner that sent it ended"
                     )
                 if order.cancel_requested:
-                    self._cancel_due[order.order_id] = (now, 0)
+                    self._cancels.know([order.order_id], now)
             tx.set_runner("started_at", now.isoformat())
             tx.event("runner", "runner", "started")
         self._plans.recover(self._store.plans())
         for job in self._store.open_jobs():
             self._woken.add(job.key)
-            self._know_token(job.key, job.token_id)
+            self._tokens.know(job.key, job.token_id)
 
     async def _sleep(self) -> None:
-        due = [self._read_at, self._scan_at, self._metrics_at, *self._timers.values()]
-        due += self._plans.due()
-        under_way = self._actor.cancelling | self._actor.posting  # their answers wake the loop
-        due += [at for ident, (at, _) in self._cancel_due.items() if ident not in under_way]
+        due = [self._reads.due_at, self._scan_at, self._metrics_at, *self._timers.values()]
+        due += self._plans.due() + self._cancels.due()
         seconds = (min(due) - self._now()).total_seconds()
         if seconds <= 0:
             await asyncio.sleep(0)
@@ -291,8 +283,8 @@ class Reconciler:
         commands = spool.pending(self._state_path)
         removals = any(at <= now for at in self._plans.due())
         if not (inbox or woken or commands or scan or removals or self._metrics_due(now)):
-            self._send_cancels(now)
-            self._read_if_due(now)
+            self._cancels.send(now)
+            self._reads.read_if_due(now)
             return
         try:
             answers, wanted = self._record(now, inbox, woken, scan, commands)
@@ -304,7 +296,7 @@ class Reconciler:
         if commands:
             reach(Step.COMMAND_DONE)
         self._act(now, wanted, events)
-        self._read_if_due(now)
+        self._reads.read_if_due(now)
         self.metrics.time("pass", self._loop_time() - began)
         self.metrics.count("passes")
 
@@ -357,15 +349,14 @@ class Reconciler:
             worker = self._worker(tx, now, halted=halted)
             self._work_through(worker, woken)
             self._housekeeping(tx, now, intake)
-            for ident in self._cancels_to_know(tx, woken):
-                self._cancel_due.setdefault(ident, (now, 0))
+            self._cancels.know(_to_cancel(tx, woken), now)
             reach(Step.PASS_BEFORE_COMMIT)
         reach(Step.PASS_COMMITTED)
         if inbox:
             reach(Step.REPORTS_RECORDED)
         self.metrics.count("rejects", intake.rejected)
         if intake.look_again:
-            self._read_soon()
+            self._reads.soon()
         return answers, worker.wanted
 
     def _follow_latch(self, tx: Writes, woken: set[JobKey]) -> bool:
@@ -392,7 +383,7 @@ class Reconciler:
             sign=self._sign,
             may_repeat=self._may_repeat,
             halted=halted,
-            synced=self._synced_since is not None,
+            synced=self._reads.synced,
         )
 
     def _work_through(self, worker: Worker, woken: set[JobKey]) -> None:
@@ -421,35 +412,18 @@ class Reconciler:
                 intake.reported(item)
             case AccountRead():
                 intake.account_read(item)
-                if item.started_at >= self._gap_at:
-                    self._synced_since = item.started_at
-                    self._woken_all(tx, intake)
+                if self._reads.taken(item):
+                    intake.woken.update(job.key for job in tx.open_jobs())
                 reach(Step.RECONCILE_RECORDED)
             case ReadFailed(error):
                 self._log.warning("account read failed", error=error)
-                self._read_soon()
+                self._reads.soon()
             case MarketSeen():
-                self._market_seen(tx, intake, item)
+                intake.woken |= self._tokens.seen(tx, item)
             case MarketMissing():
                 self._plans.market_missing(tx, item, intake.woken)
                 if not item.permanent:
                     self._log.warning("market unreadable", error=item.error)
-
-    def _market_seen(self, tx: Writes, intake: Intake, item: MarketSeen) -> None:
-        """The rules of a market: jobs that named it learn their token."""
-        info = item.info
-        tx.put_market(info)
-        self._market_at[info.token_id] = info.at
-        for job in tx.open_jobs():
-            if job.token_id is None and parse_job(job.spec).market == item.ref:
-                tx.set_job_token(job.key, info.token_id)
-                self._know_token(job.key, info.token_id)
-                intake.woken.add(job.key)
-            elif job.token_id == info.token_id:
-                intake.woken.add(job.key)
-
-    def _woken_all(self, tx: Writes, intake: Intake) -> None:
-        intake.woken.update(job.key for job in tx.open_jobs())
 
     def _housekeeping(self, tx: Writes, now: datetime, intake: Intake) -> None:
         """What is written down every few seconds: marks, counts, the runner's own state."""
@@ -465,7 +439,7 @@ class Reconciler:
             return
         self._metrics_at = now + timedelta(seconds=self._config.metrics_s)
         held = [t for t, position in tx.positions().items() if position.shares]
-        for token in sorted({*self._token_jobs, *held}):
+        for token in sorted({*self._tokens, *held}):
             book = self._streams.book(token)
             if book is not None and book.bids and book.asks:
                 tx.set_mark(token, (book.bids[0].price + book.asks[0].price) / 2, book.at)
@@ -474,7 +448,7 @@ class Reconciler:
             self.metrics.changed = False
         for key, value in (
             ("venue_mode", self._venue.mode.value),
-            ("synced", "yes" if self._synced_since is not None else "no"),
+            ("synced", "yes" if self._reads.synced else "no"),
         ):
             tx.set_runner(key, value)
 
@@ -489,9 +463,7 @@ class Reconciler:
                 self._timers.pop(key, None)
             else:
                 self._timers[key] = at
-        for key in wanted.ended:
-            for keys in self._token_jobs.values():
-                keys.discard(key)
+        self._tokens.forget(wanted.ended)
         if wanted.posts and events:
             began = min(events.values())
             self.metrics.time("event_to_post", self._loop_time() - began)
@@ -507,57 +479,14 @@ class Reconciler:
         self.metrics.count("denied", wanted.denied)
         for ref in wanted.markets:
             self._actor.ask_market(ref)
-        self._send_cancels(now)
-        self._refresh_markets(now)
-        tokens = frozenset(token for token, keys in self._token_jobs.items() if keys)
-        if tokens != self._watched:
-            self._watched = tokens
-            self._streams.watch(tokens)
+        self._cancels.send(now)
+        self._tokens.keep(now)
 
     def _note_answer(self, item: PostDone) -> None:
         sent = self._posted_at.pop(item.order_id, None)
         if sent is not None:
             self.metrics.time("post_to_answer", self._loop_time() - sent)
             self.metrics.count(type(item.outcome).__name__.lower())
-
-    def _cancels_to_know(self, tx: Writes, woken: set[JobKey]) -> list[str]:
-        return [
-            row.working.order_id
-            for key in sorted(woken)
-            for row in tx.job_orders(key)
-            if row.cancel_requested_at is not None
-        ]
-
-    def _send_cancels(self, now: datetime) -> None:
-        """Send every cancel that is due: again and again until the end is proven."""
-        due = []
-        for ident, (at, tries) in list(self._cancel_due.items()):
-            if at > now or ident in self._actor.cancelling or ident in self._actor.posting:
-                continue
-            row = self._store.order(ident)
-            if row is None or row.working.state in (OrderState.CLOSED, OrderState.CLOSING):
-                del self._cancel_due[ident]
-                continue
-            due.append(ident)
-            wait = _CANCEL_DELAYS_S[min(tries, len(_CANCEL_DELAYS_S) - 1)]
-            self._cancel_due[ident] = (now + timedelta(seconds=wait), tries + 1)
-        if due:
-            self.metrics.count("cancels", len(due))
-            self._actor.cancel(tuple(due))
-
-    def _refresh_markets(self, now: datetime) -> None:
-        """Rules of a market are read again every so often, and when they changed."""
-        for token, keys in self._token_jobs.items():
-            if not keys:
-                continue
-            seen = self._market_at.get(token)
-            age = timedelta(seconds=self._config.full_reconcile_s)
-            if seen is not None and now - seen < age:
-                continue
-            job = self._store.job(min(keys))
-            if job is not None:
-                self._market_at[token] = now
-                self._actor.ask_market(parse_job(job.spec).market)
 
     def _sign(self, order: NewOrder, now: datetime) -> SignedOrder:
         owner = self._venue.credentials.api_key
@@ -569,38 +498,6 @@ class Reconciler:
         waited = row.sent_at is None or self._now() - row.sent_at >= timedelta(seconds=1)
         same_key = self._venue.credentials.api_key.encode() in row.body
         return waited and same_key and ident not in self._actor.posting
-
-    # reading the account
-
-    def _read_soon(self, *, first: bool = False) -> None:
-        """Something is unresolved: read the account soon, then less and less soon."""
-        if first:
-            self._read_tries = 0
-        wait = _READ_DELAYS_S[min(self._read_tries, len(_READ_DELAYS_S) - 1)]
-        self._read_at = min(self._read_at, self._now() + timedelta(seconds=wait))
-
-    def _read_if_due(self, now: datetime) -> None:
-        if now < self._read_at:
-            return
-        self._read_at = now + timedelta(seconds=self._config.full_reconcile_s)
-        if self._actor.reading:
-            self._read_soon()
-            return
-        rows = self._store.working_rows()
-        unresolved = any(
-            row.working.state in (OrderState.UNKNOWN, OrderState.CLOSING) for row in rows
-        )
-        self._read_tries = self._read_tries + 1 if unresolved else 0
-        self.metrics.count("account_reads")
-        working = tuple(
-            row.working.order_id for row in rows if row.working.state is not OrderState.SUBMITTING
-        )
-        since = [row.working.created_at for row in rows]
-        if (provisional := self._store.oldest_provisional()) is not None:
-            since.append(provisional)
-        if (latest := self._store.latest_trade()) is not None:
-            since.append(latest)
-        self._actor.read_account(min(since, default=now) - _TRADES_MARGIN, working)
 
     # plans, timers, ends
 
@@ -619,10 +516,6 @@ class Reconciler:
         self._scan_at = now + timedelta(seconds=soon)
         self._scanned = scan
         return scan
-
-    def _know_token(self, key: JobKey, token_id: str | None) -> None:
-        if token_id is not None:
-            self._token_jobs.setdefault(token_id, set()).add(key)
 
     def _all_done(self) -> bool:
         """Whether every known plan has ended, and no file waits to be one."""
@@ -652,3 +545,13 @@ class Reconciler:
             tx.alert("critical", "TRADING_HALTED", reason)
             keys = {job.key for job in tx.open_jobs()}
         self._woken |= keys
+
+
+def _to_cancel(tx: Writes, keys: Iterable[JobKey]) -> list[str]:
+    """The orders of these jobs whose cancel is recorded."""
+    return [
+        row.working.order_id
+        for key in sorted(keys)
+        for row in tx.job_orders(key)
+        if row.cancel_requested_at is not None
+    ]
