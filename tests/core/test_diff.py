@@ -129,6 +129,7 @@ def test_a_new_order_carries_the_quote() -> None:
 
 def test_an_order_at_the_wanted_price_keeps_its_place() -> None:
     assert diff(job_of(order(1, "40")), want("40")) == Changes()
+    assert diff(job_of(order(1, "40")), replace(want("40"), least=D(0))) == Changes()
     assert diff(job_of(order(1, "40", matched="15"), filled="15"), want("25")) == Changes()
 
 
@@ -256,7 +257,7 @@ def test_an_unknown_order_may_be_repeated_only_while_it_is_wanted_as_it_is() -> 
     assert diff(job_of(unknown), want("39.995")).repeatable == {"0x1"}
     for other in (want("39.99"), want("40", price="0.49"), want(None), want(None, hold=True)):
         assert diff(job_of(unknown), other).repeatable == frozenset()
-    assert diff(job_of(unknown), want("39", hold=True)).repeatable == frozenset()
+    assert diff(job_of(unknown), want("39.99", hold=True)).repeatable == frozenset()
     leaving = replace(unknown, cancel_requested=True)
     assert diff(job_of(leaving), want("40")).repeatable == frozenset()
     two = job_of(unknown, order(2, "40", state=OrderState.UNKNOWN))
