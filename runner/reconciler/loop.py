@@ -442,7 +442,7 @@ class Reconciler:
         for token in sorted({*self._tokens, *held}):
             book = self._streams.book(token)
             if book is not None and book.bids and book.asks:
-                tx.set_mark(token, (book.bids[0].price + book.asks[0].price) / 2, book.at)
+                tx.set_mark(token, book.mid or book.bids[0].price, book.at)
         if self.metrics.changed:
             tx.set_runner("metrics", self.metrics.dump())
             self.metrics.changed = False

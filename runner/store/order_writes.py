@@ -247,13 +247,13 @@ class OrderWrites(Log):
         ).fetchall()
         for row in rows:
             position, realized = book(position, _execution(row))
-            if scope == "":
-                gain = None if realized is None else to_micros(realized)
-                self._db.execute(
-                    "UPDATE trade SET realized = ?"
-                    " WHERE trade_id = ? AND order_id = ? AND realized IS NOT ?",
-                    (gain, row["trade_id"], row["order_id"], gain),
-                )
+            gain = None if realized is None else to_micros(realized)
+            column = "realized" if scope == "" else "plan_realized"
+            self._db.execute(
+                f"UPDATE trade SET {column} = ?"
+                f" WHERE trade_id = ? AND order_id = ? AND {column} IS NOT ?",
+                (gain, row["trade_id"], row["order_id"], gain),
+            )
         self._put_position(scope, position)
 
     def _put_position(self, scope: str, position: Position) -> None:

@@ -182,6 +182,7 @@ _TABLES = (
         matched_at INTEGER NOT NULL,
         booked_at INTEGER NOT NULL,
         realized INTEGER,
+        plan_realized INTEGER,
         PRIMARY KEY (trade_id, order_id),
         FOREIGN KEY (plan, job) REFERENCES job (plan, job)
     ) STRICT
@@ -299,7 +300,10 @@ _ORDERS = f"""
 
 _PERFORMANCE = """
     WITH closed AS (
-        SELECT plan, realized FROM trade WHERE realized IS NOT NULL AND state <> 'failed'
+        SELECT plan, plan_realized AS realized FROM trade
+        WHERE plan_realized IS NOT NULL AND state <> 'failed'
+        UNION ALL
+        SELECT '(all)', realized FROM trade WHERE realized IS NOT NULL AND state <> 'failed'
     ),
     wins AS (
         SELECT plan, COUNT(*) AS n,
@@ -307,12 +311,6 @@ _PERFORMANCE = """
             AVG(CASE WHEN realized > 0 THEN realized END) / 1000000.0 AS average_win,
             AVG(CASE WHEN realized < 0 THEN realized END) / 1000000.0 AS average_loss
         FROM closed GROUP BY plan
-        UNION ALL
-        SELECT '(all)', COUNT(*),
-            AVG(CASE WHEN realized > 0 THEN 1.0 ELSE 0.0 END),
-            AVG(CASE WHEN realized > 0 THEN realized END) / 1000000.0,
-            AVG(CASE WHEN realized < 0 THEN realized END) / 1000000.0
-        FROM closed
     ),
     held AS (
         SELECT CASE p.scope WHEN '' THEN '(all)' ELSE p.scope END AS plan,
