@@ -14,7 +14,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="runner.exchange", description=__doc__)
     parser.add_argument("--port", type=int, default=8137, help="0 for any free one")
     parser.add_argument("--state", type=Path, help="database file; in memory without")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, help="instead of the scenario's own")
     parser.add_argument("--scenario", help="a file, or the name of a packaged one")
     given = parser.parse_args()
     try:

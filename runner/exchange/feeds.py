@@ -265,7 +265,7 @@ class Feeds:
     def _market_frame(self, session: Session, message: dict[str, Any]) -> None:
         assets = message.get("assets_ids", [])
         operation = message.get("operation")
-        if message.get("type") != "market" and operation not in {"subscribe", "unsubscribe"}:
+        if message.get("type") != "market" and operation not in ("subscribe", "unsubscribe"):
             session.push("INVALID OPERATION")
             return
         if not isinstance(assets, list):

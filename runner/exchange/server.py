@@ -232,7 +232,7 @@ def opened(state: Path | None, scenario: Scenario, clock: Callable[[], datetime]
 def run(
     port: int,
     state: Path | None,
-    seed: int,
+    seed: int | None,
     scenario: str | Path | None,
     clock: Callable[[], datetime] = wall_clock,
 ) -> int:
@@ -241,7 +241,7 @@ def run(
     Args:
         port: 0 for any free one.
         state: Its database; None keeps everything in memory.
-        seed: All chance comes from it.
+        seed: All chance comes from it; None for the scenario's own.
         scenario: A file, or the name of a packaged one; None for the default one.
         clock: Tells the time, UTC.
 
@@ -254,7 +254,7 @@ def run(
         ValueError: The database belongs to other markets.
         OSError: The port is taken.
     """
-    chosen = default_scenario(seed) if scenario is None else load(scenario, seed)
+    chosen = default_scenario(seed or 0) if scenario is None else load(scenario, seed)
     exchange = opened(state, chosen, clock)
     try:
         asyncio.run(serve(exchange, port))

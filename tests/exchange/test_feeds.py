@@ -128,6 +128,15 @@ class TestMarketChannel:
         resolved = [f for f in frames(session) if f["event_type"] == "market_resolved"]
         assert [f["winning_asset_id"] for f in resolved] == [NO]
 
+    @pytest.mark.parametrize(
+        "text",
+        ["hello", "[]", "{}", '{"operation": []}', '{"type": "market", "assets_ids": 5}'],
+    )
+    def test_a_frame_that_is_no_operation_is_told_so(self, hall: Exchange, text: str) -> None:
+        session = hall.connect("/ws/market")
+        session.receive(text)
+        assert list(session.outgoing) == ["INVALID OPERATION"]
+
     def test_ping_is_text(self, hall: Exchange) -> None:
         session = market(hall, YES)
         session.outgoing.clear()
