@@ -1,0 +1,1 @@
+"""pmrun: a declarative execution runner for Polymarket's order book."""
