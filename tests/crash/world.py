@@ -21,12 +21,11 @@ from runner.exchange.settlement import Delays
 from runner.reconciler import Config
 from runner.steps import Step
 from runner.store import Latch, open_readonly
+from tests.e2e.harness import ENDED, replayed
 from tests.inprocess_wire import InProcessWire
 from tests.simulation.rig import CASH, LIMITS, Rig
 from tests.venue.world import SIGNER
 from tests.virtual_time import now
-
-ENDED = {"completed", "withdrawn", "expired", "failed"}
 
 TWAP = """
 version: 1
@@ -167,7 +166,7 @@ class CrashRig(Rig):
         agreement = self.agreement()
         assert not agreement.differences, agreement.differences
         assert self._live() == []
-        replayed(self)
+        replayed(self.rows)
         if not run_again:
             return
         before = self._tables()
@@ -189,23 +188,3 @@ class CrashRig(Rig):
 def _on_its_way(task: asyncio.Task[Any]) -> bool:
     """Whether a task is a request that has left the process."""
     return getattr(task.get_coro(), "cr_code", None) is InProcessWire._carry.__code__
-
-
-def replayed(rig: Rig) -> None:
-    """The event log, replayed from its beginning, arrives at the state columns (I20)."""
-    reached: dict[tuple[str, str], str] = {}
-    for row in rig.rows("SELECT * FROM event WHERE to_state IS NOT NULL ORDER BY seq"):
-        key = (row["subject"], row["id"])
-        assert reached.get(key) == row["from_state"], row
-        reached[key] = row["to_state"]
-    columns = {
-        (kind, row["id"]): row["state"]
-        for kind, ident, table in (
-            ("plan", "plan", "plan"),
-            ("job", "plan || '/' || job", "job"),
-            ("order", "order_id", "child_order"),
-            ("trade", "trade_id || '/' || order_id", "trade"),
-        )
-        for row in rig.rows(f"SELECT {ident} AS id, state FROM {table}")
-    }
-    assert reached == columns
