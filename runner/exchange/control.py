@@ -15,7 +15,10 @@ from runner.exchange.signatures import checksummed
 
 
 def ledger(request: Request) -> object:
-    """`GET /_exchange/ledger`: every account, order and trade; `?owner=` for one account."""
+    """`GET /_exchange/ledger`: every account, order and trade; `?owner=` for one account.
+
+    Orders are those that were accepted: a FAK or FOK that was killed on arrival was refused.
+    """
     engine, owner = request.engine, _owner(request)
     accounts = {
         account.address: {
@@ -25,7 +28,11 @@ def ledger(request: Request) -> object:
         for account in engine.accounts.all()
         if owner in {None, account.address}
     }
-    orders = [_order(o) for o in engine.orders.values() if owner in {None, o.maker}]
+    orders = [
+        _order(order)
+        for order in engine.orders.values()
+        if owner in {None, order.maker} and not order.killed
+    ]
     trades = [
         _trade(t)
         for t in engine.trades.values()

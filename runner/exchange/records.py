@@ -110,6 +110,11 @@ class Order:
         return max(0, self.size - self.matched)
 
     @property
+    def killed(self) -> bool:
+        """Whether it was killed on arrival: refused with a 400, although its id is taken."""
+        return self.time_in_force in {"FAK", "FOK"} and self.matched == 0
+
+    @property
     def bid(self) -> bool:
         """Whether it stands on the bid side of the merged book."""
         return (self.side == "BUY") == (self.outcome == 0)

@@ -121,9 +121,9 @@ def cancel_market(request: Request) -> object:
 
 
 def get_order(request: Request) -> object:
-    """`GET /data/order/{id}`: any status; null if unknown, or killed with nothing matched."""
+    """`GET /data/order/{id}`: any status; null if unknown, or killed on arrival (reference 5.2)."""
     key, order = request.key(), request.engine.orders.get(request.argument)
-    if order is None or order.signer != key.address or _killed(order):
+    if order is None or order.signer != key.address or order.killed:
         return None
     return order_view(order, request.engine.listings[order.condition_id].market)
 
@@ -133,7 +133,7 @@ def get_orders(request: Request) -> object:
     key, query = request.key(), request.query
     if (wanted := query.get("id")) is not None:
         order = request.engine.orders.get(wanted)
-        own = order is not None and order.signer == key.address and not _killed(order)
+        own = order is not None and order.signer == key.address and not order.killed
         orders: Sequence[Order] = [order] if order is not None and own else []
     else:
         orders = _open(request, key)
@@ -301,11 +301,6 @@ def _chosen(orders: Sequence[Order], market: object, asset_id: object) -> list[O
         if (not market or order.condition_id == market)
         and (not asset_id or order.token_id == asset_id)
     ]
-
-
-def _killed(order: Order) -> bool:
-    """Whether it was killed on arrival: the real exchange forgets those (reference 5.2)."""
-    return order.time_in_force in {"FAK", "FOK"} and order.matched == 0
 
 
 def _wallets(trade: Trade) -> set[str]:

@@ -132,6 +132,7 @@ def test_a_killed_order_takes_its_id_and_is_forgotten(ann: Trader) -> None:
     error = ann.ask("POST", "/order", body)["error"]
     assert error.endswith("is invalid. Duplicated.")
     assert ann.order(error.split()[1]) is None
+    assert ann.control("GET", "/_exchange/ledger")["orders"] == []  # nothing was accepted
 
 
 def test_open_orders_and_the_fee_bound_reserve(ann: Trader) -> None:
