@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 
 _BROKEN = (InvariantBroken, IllegalTransition, StaleState, sqlite3.IntegrityError)
 _WIND_DOWN_S = 7.0
+_DETAIL_LOGGED = 160  # characters; the event log has them all
 
 
 class Reconciler:
@@ -114,6 +115,7 @@ class Reconciler:
         self._scanned: Scan | None = None
         self._metrics_at = now()
         self._foreign: set[str] = set()
+        self._logged = store.last_event()
         self._error: BaseException | None = None
         self._stopping = False
 
@@ -291,6 +293,7 @@ class Reconciler:
         except _BROKEN as error:
             self._broken(error, inbox, woken, now)
             return
+        self._log_events()
         for name, answer in answers:
             spool.reply(self._state_path, name, answer)
         if commands:
@@ -299,6 +302,24 @@ class Reconciler:
         self._reads.read_if_due(now)
         self.metrics.time("pass", self._loop_time() - began)
         self.metrics.count("passes")
+
+    def _log_events(self) -> None:
+        """What the pass wrote into the event log, for whoever follows the text log."""
+        for row in self._store.events_after(self._logged):
+            self._logged = row["seq"]
+            facts = {
+                name: row[column]
+                for name, column in (("was", "from_state"), ("now", "to_state"))
+                if row[column] is not None
+            }
+            detail = row["detail"][:_DETAIL_LOGGED]
+            self._log.info(
+                f"{row['subject']} {row['event']}",
+                id=row["id"],
+                seq=row["seq"],
+                **facts,
+                **({"detail": detail} if detail else {}),
+            )
 
     def _broken(
         self, error: Exception, inbox: list[Item], woken: set[JobKey], now: datetime

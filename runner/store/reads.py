@@ -192,6 +192,16 @@ class Reads:
         rows = self._db.execute("SELECT token_id, mark FROM market WHERE mark IS NOT NULL")
         return {row["token_id"]: from_micros(row["mark"]) for row in rows}
 
+    def last_event(self) -> int:
+        """The number of the newest row of the event log, 0 while it is empty."""
+        [seq] = self._db.execute("SELECT COALESCE(MAX(seq), 0) FROM event").fetchone()
+        return int(seq)
+
+    def events_after(self, seq: int) -> list[sqlite3.Row]:
+        """The rows of the event log after number `seq`, in order."""
+        rows = self._db.execute("SELECT * FROM event WHERE seq > ? ORDER BY seq", (seq,))
+        return rows.fetchall()
+
     def runner(self, key: str) -> str | None:
         """One value of the runner's own."""
         row = self._db.execute("SELECT value FROM runner WHERE key = ?", (key,)).fetchone()
