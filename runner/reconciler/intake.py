@@ -56,6 +56,7 @@ class Intake:
         self.look_again: bool = False
         self.foreign: set[str] = set()
         self.rejected = 0
+        self.refused_on: set[str] = set()  # tokens whose rules may not be what we believe
 
     # replies
 
@@ -77,6 +78,7 @@ class Intake:
     def _refused(self, order: OrderRow, item: PostDone, reason: str, *, curable: bool) -> None:
         ident, key = item.order_id, order.working.key
         self.rejected += 1
+        self.refused_on.add(order.working.token_id)
         if item.repeat or order.working.state is not OrderState.SUBMITTING:
             self._tx.event("order", ident, "repeat_refused", detail=reason)
             self.look_again = True

@@ -376,6 +376,8 @@ class Reconciler:
         if inbox:
             reach(Step.REPORTS_RECORDED)
         self.metrics.count("rejects", intake.rejected)
+        for token in intake.refused_on:
+            self._tokens.stale(token)
         if intake.look_again:
             self._reads.soon()
         return answers, worker.wanted
