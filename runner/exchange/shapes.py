@@ -1,7 +1,5 @@
 """How orders and trades look on the wire (reference 5.2, 5.3, 6.2): decimals and times as text."""
 
-from collections.abc import Sequence
-
 from runner.exchange.markets import MarketConfig, decimal_text
 from runner.exchange.records import Order, Trade
 
@@ -108,16 +106,4 @@ def trade_event(trade: Trade, market: MarketConfig, side: str, now_ms: int) -> d
         "trade_owner": trade.owner,
         "timestamp": str(now_ms),
         "transaction_hash": trade.tx_hash or None,
-    }
-
-
-def page(rows: Sequence[object], start: int, limit: int, end_cursor: str, cursor: str) -> object:
-    """One page of a list (reference 5.1)."""
-    chosen = list(rows[start : start + limit])
-    more = start + limit < len(rows)
-    return {
-        "limit": limit,
-        "count": len(chosen),
-        "next_cursor": cursor if more else end_cursor,
-        "data": chosen,
     }

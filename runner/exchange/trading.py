@@ -2,7 +2,8 @@
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from runner.exchange.accounts import ALLOWANCE
 from runner.exchange.desk import Placed
@@ -10,7 +11,7 @@ from runner.exchange.markets import decimal_text
 from runner.exchange.orders import Submission, check, read
 from runner.exchange.records import ApiKey, Order, Refused, Trade
 from runner.exchange.requests import Request, listing_of
-from runner.exchange.shapes import order_view, page, trade_view
+from runner.exchange.shapes import order_view, trade_view
 from runner.exchange.signatures import (
     EXCHANGE,
     NEG_RISK_EXCHANGE,
@@ -28,6 +29,8 @@ NOT_FOUND = "order can't be found - already canceled or matched"
 
 CANCELS_MAX = 1000
 """Ids in one `DELETE /orders` (reference 4)."""
+
+Row = TypeVar("Row")
 
 _PAGE = 100
 _END = "LTE="
@@ -139,7 +142,7 @@ def get_orders(request: Request) -> object:
         orders = _open(request, key)
     orders = _chosen(orders, query.get("market"), query.get("asset_id"))
     listings = request.engine.listings
-    return _page(request, [order_view(o, listings[o.condition_id].market) for o in orders])
+    return _page(request, orders, lambda o: order_view(o, listings[o.condition_id].market))
 
 
 def get_trades(request: Request) -> object:
@@ -151,7 +154,7 @@ def get_trades(request: Request) -> object:
     key, query, engine = request.key(), request.query, request.engine
     before, after = (_seconds(query.get(name)) for name in ("before", "after"))
     wallet = query.get("maker_address", "").lower() or None
-    rows: list[object] = []
+    found: list[tuple[Trade, str]] = []
     for trade in reversed(engine.trades.values()):
         side = engine.feeds.side_of(trade, key.address)
         second = trade.matched_at // 1000
@@ -164,8 +167,11 @@ def get_trades(request: Request) -> object:
             and (before is None or second < before)
             and (after is None or second > after)
         ):
-            rows.append(trade_view(trade, engine.listings[trade.condition_id].market, side))
-    return _page(request, rows)
+            found.append((trade, side))
+    listings = engine.listings
+    return _page(
+        request, found, lambda f: trade_view(f[0], listings[f[0].condition_id].market, f[1])
+    )
 
 
 def balance(request: Request) -> object:
@@ -307,16 +313,20 @@ def _wallets(trade: Trade) -> set[str]:
     return {address.lower() for address in (trade.address, *(m.address for m in trade.makers))}
 
 
-def _page(request: Request, rows: Sequence[object]) -> object:
+def _page(
+    request: Request, rows: Sequence[Row], view: Callable[[Row], dict[str, object]]
+) -> dict[str, object]:
+    """One page of a list, from where the query's cursor points (reference 5.1)."""
     cursor = request.query.get("next_cursor") or "MA=="
     try:
         start = int(base64.b64decode(cursor, validate=True))
     except ValueError as error:
         raise Refused(400, "next item not valid") from error
-    if start < 0:
-        return page(rows, len(rows), _PAGE, _END, _END)
-    following = base64.b64encode(str(start + _PAGE).encode()).decode()
-    return page(rows, start, _PAGE, _END, following)
+    end = start + _PAGE
+    chosen = [view(row) for row in rows[start:end]] if start >= 0 else []
+    more = start >= 0 and end < len(rows)
+    following = base64.b64encode(str(end).encode()).decode() if more else _END
+    return {"limit": _PAGE, "count": len(chosen), "next_cursor": following, "data": chosen}
 
 
 def _seconds(text: str | None) -> int | None:
