@@ -21,14 +21,22 @@ def world(tmp_path: Path) -> Iterator[Place]:
 
 
 def _plans(world: Place) -> None:
-    twap = {"strategy": "twap", "slices": 9}
-    build = {"total_shares": 90, "limit_price": 0.60, "time_window_minutes": WINDOW_MINUTES}
-    world.drop("build.yaml", plan("build", **build, split=twap, quote={"style": "top_bidder"}))
-    queue = {"total_shares": 80, "limit_price": 0.55, "time_window_minutes": WINDOW_MINUTES}
+    """A taker in slices, a queue of small orders, and one that rests.
+
+    Their prices are fixed, so an order that a kill kept from being sent is wanted still, and the
+    same bytes are sent again. One no longer wanted counts in full until its life is over, an hour
+    later: that is swept on virtual time (tests/crash).
+    """
+    window = {"time_window_minutes": WINDOW_MINUTES}
+    slices = {"strategy": "twap", "slices": 9}
     world.drop(
-        "queue.yaml", plan("queue", **queue, quote={"style": "join", "shares_per_order": 20})
+        "build.yaml", plan("build", total_shares=90, limit_price=0.58, **window, split=slices)
     )
-    world.drop("rest.yaml", plan("rest", **queue | {"limit_price": 0.46}))
+    small = {"shares_per_order": 10}
+    world.drop(
+        "queue.yaml", plan("queue", total_shares=150, limit_price=0.5, **window, quote=small)
+    )
+    world.drop("rest.yaml", plan("rest", total_shares=80, limit_price=0.4, **window))
 
 
 def _random_kills(world: Place, seed: int, kills: int) -> None:
