@@ -4,9 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from runner.exchange.scenario import ScenarioError
 from runner.exchange.server import run
-from runner.exchange.state import StateLocked
 
 
 def main() -> int:
@@ -17,14 +15,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="instead of the scenario's own")
     parser.add_argument("--scenario", help="a file, or the name of a packaged one")
     given = parser.parse_args()
-    try:
-        return run(given.port, given.state, given.seed, given.scenario)
-    except ScenarioError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    except StateLocked as error:
-        sys.stderr.write(f"{error}\n")
-        return 3
+    return run(given.port, given.state, given.seed, given.scenario)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from runner.exchange.markets import MarketConfig, MarketState
 from runner.exchange.matching import Book
 from runner.exchange.records import Account, ApiKey, Refused
 from runner.exchange.settlement import CHAIN_DELAYS, Clearing, Delays, draw
-from runner.exchange.state import State
+from runner.exchange.state import ForeignState, State
 
 _HEARTBEAT_LIFE_MS = 10_000
 _SWEEP_MS = 5_000
@@ -59,7 +59,8 @@ class Engine(Desk):
         post_only_until: Until when only post-only orders are taken.
 
     Raises:
-        ValueError: The database holds orders of a market that is not listed.
+        StateLocked: Another process uses the database.
+        ForeignState: It holds orders of a market that is not listed.
     """
 
     def __init__(
@@ -230,7 +231,7 @@ class Engine(Desk):
                 listing.restore(row)
         for order in self._state.orders():
             if order.condition_id not in self.listings:
-                raise ValueError(f"the database has orders of {order.condition_id}, not listed")
+                raise ForeignState(f"the database has orders of {order.condition_id}, not listed")
             self.restore(order)
         for trade in self._state.trades():
             self.restore_trade(trade)

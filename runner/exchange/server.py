@@ -23,8 +23,9 @@ from aiohttp import WSMsgType, web
 from runner.exchange.api import MARK, Exchange
 from runner.exchange.faults import Fault
 from runner.exchange.feeds import Session
-from runner.exchange.scenario import Scenario, default_scenario, load
+from runner.exchange.scenario import Scenario, ScenarioError, default_scenario, load
 from runner.exchange.settlement import Delays
+from runner.exchange.state import ForeignState, StateLocked
 
 HOST = "127.0.0.1"
 """The only address it ever listens on: nobody else may take it for an exchange."""
@@ -214,7 +215,8 @@ def opened(state: Path | None, scenario: Scenario, clock: Callable[[], datetime]
     """An exchange populated by a scenario; accounts are funded when its state is new.
 
     Raises:
-        ValueError: The state belongs to other markets.
+        StateLocked: Another exchange uses the database.
+        ForeignState: It holds orders of markets that the scenario doesn't list.
     """
     delays = Delays(scenario.mined_ms, scenario.confirmed_ms)
     exchange = Exchange(state, clock, scenario.seed, scenario.markets, delays)
@@ -246,18 +248,25 @@ def run(
         clock: Tells the time, UTC.
 
     Returns:
-        The exit code: 0.
-
-    Raises:
-        ScenarioError: The scenario can't be used.
-        StateLocked: Another exchange uses the database.
-        ValueError: The database belongs to other markets.
-        OSError: The port is taken.
+        The exit code of contract 2: 0, 1 if the port can't be had, 2 for a scenario that can't be
+        used (also with this database), 3 if another exchange uses the database. Why is on stderr.
     """
-    chosen = default_scenario(seed or 0) if scenario is None else load(scenario, seed)
-    exchange = opened(state, chosen, clock)
+    try:
+        chosen = default_scenario(seed or 0) if scenario is None else load(scenario, seed)
+        exchange = opened(state, chosen, clock)
+    except StateLocked as error:
+        return _said(error, 3)
+    except (ScenarioError, ForeignState) as error:
+        return _said(error, 2)
     try:
         asyncio.run(serve(exchange, port))
-        return 0
+    except OSError as error:
+        return _said(error, 1)
     finally:
         exchange.close()
+    return 0
+
+
+def _said(error: Exception, code: int) -> int:
+    sys.stderr.write(f"{error}\n")
+    return code

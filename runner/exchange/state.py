@@ -90,6 +90,10 @@ class StateLocked(OSError):
     """The database file belongs to another exchange that is running."""
 
 
+class ForeignState(ValueError):
+    """The database holds orders of markets that are not listed now."""
+
+
 class State:
     """The database of one exchange.
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.exchange.api import Exchange
 from runner.exchange.markets import ONE, Side
 from runner.exchange.settlement import Delays
-from runner.exchange.state import StateLocked
+from runner.exchange.state import ForeignState, StateLocked
 from tests.exchange.kit import RAIN, SNOW, START, Clock, Trader, cents, make, shares
 
 YES, NO = RAIN.token_ids
@@ -257,7 +257,7 @@ class TestRestart:
         hall = make(clock, tmp_path / "exchange.db")
         Trader(hall, 1).place(YES, "BUY", cents(40), shares("10"))
         hall.close()
-        with pytest.raises(ValueError, match="not listed"):
+        with pytest.raises(ForeignState, match="not listed"):
             Exchange(tmp_path / "exchange.db", clock, 7, [SNOW])
 
     def test_a_state_that_is_in_use_is_refused(self, clock: Clock, tmp_path: Path) -> None:
@@ -284,6 +284,7 @@ actions = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(actions)
 def test_cash_and_tokens_are_conserved_and_never_negative(
     steps: list[tuple[int, str, str, Side, int, int]],

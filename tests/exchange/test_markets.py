@@ -4,7 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.exchange.markets import ONE, decimal_text, millionths
@@ -13,6 +13,7 @@ from tests.exchange.kit import RAIN, cents, shares
 CRYPTO = replace(RAIN, fee_rate=70_000)
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**15), 10**15))
 def test_text_and_millionths_are_the_same_number(number: int) -> None:
     text = decimal_text(number)

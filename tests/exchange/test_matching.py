@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.exchange.markets import ONE
@@ -56,6 +56,7 @@ buys = st.tuples(
 cancels = st.tuples(st.just("cancel"), st.booleans(), prices, st.integers(0, 40), st.booleans())
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(limits, buys, cancels), max_size=40))
 def test_the_book_matches_as_the_slow_one_does(
     steps: list[tuple[str, bool, int, int, bool]],
@@ -85,6 +86,7 @@ def test_the_book_matches_as_the_slow_one_does(
             assert book.levels(side) == sorted(total.items(), reverse=not side)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 99), st.integers(1, 10**8), st.sampled_from([100_000, 10_000, 1_000, 100]))
 def test_every_fill_is_a_whole_amount_of_money(ticks: int, size: int, tick: int) -> None:
     book = Book(tick)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.exchange.api import _ROUTES
@@ -38,6 +38,7 @@ words = st.sampled_from(
 queries = st.dictionaries(st.sampled_from(PARAMETERS.split()), words, max_size=3)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(_ROUTES)), words, queries, values)
 def test_any_request_is_answered(
     route: tuple[str, str], argument: str, query: dict[str, str], body: Any
@@ -53,6 +54,7 @@ def test_any_request_is_answered(
     ann.exchange.advance()
 
 
+@settings(deadline=None)
 @given(values, st.sampled_from(["salt", "maker", "makerAmount", "expiration", "side", "signature"]))
 def test_any_field_of_an_order_may_be_wrong(value: Any, name: str) -> None:
     ann = Trader(make(Clock()), 1)
@@ -61,6 +63,7 @@ def test_any_field_of_an_order_may_be_wrong(value: Any, name: str) -> None:
     assert ann.send("POST", "/order", body).status == 400
 
 
+@settings(deadline=None)
 @given(st.lists(values, max_size=4), st.sampled_from(["/ws/market", "/ws/user"]))
 def test_any_frame_is_taken(messages: list[Any], path: str) -> None:
     ann = Trader(make(Clock()), 1)

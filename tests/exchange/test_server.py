@@ -3,8 +3,12 @@
 import asyncio
 import io
 import json
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -124,3 +128,28 @@ async def test_a_socket_that_is_let_go_is_forgotten(exchange: Exchange, url: str
         async with asyncio.timeout(5):
             while exchange.feeds._sessions:
                 await asyncio.sleep(0.02)
+
+
+class TestExitCodes:
+    """Of the process, as the contract's section 2 has them."""
+
+    def exchange(self, *given: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "runner.exchange", *given]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        return done.returncode, done.stderr
+
+    def test_a_port_that_is_taken(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            code, said = self.exchange("--port", str(taken.getsockname()[1]))
+        assert (code, "address already in use" in said) == (1, True)
+
+    def test_a_scenario_that_is_none(self, tmp_path: Path) -> None:
+        (tmp_path / "s.yaml").write_text("version: 7\n", encoding="utf-8")
+        code, said = self.exchange("--scenario", str(tmp_path / "s.yaml"))
+        assert (code, "s.yaml:1" in said) == (2, True)
+
+    def test_a_database_in_use(self, tmp_path: Path) -> None:
+        hall = Exchange(tmp_path / "exchange.db", wall_clock, 7, [RAIN])
+        code, said = self.exchange("--state", str(tmp_path / "exchange.db"))
+        hall.close()
+        assert (code, "another exchange uses it" in said) == (3, True)
