@@ -248,6 +248,10 @@ class Intake:
         if order.absent_at is not None and self._now - order.absent_at < READS_APART:
             self.look_again = True
             return
+        if state is OrderState.LIVE:
+            # should the reads be wrong, the cancel makes them right before anything replaces it
+            self._tx.request_cancel(ident, "GONE: a complete read lacks it")
+            self.woken.add(order.working.key)
         self._tx.note_absent(ident)
         if order.absent_reads + 1 < 2:
             self.look_again = True
