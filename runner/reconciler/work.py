@@ -159,9 +159,12 @@ class Worker:
         return job
 
     def _look_again(self, key: JobKey, at: datetime | None) -> None:
-        """Wake the job at `at`, or earlier if something else already asked for it."""
+        """Wake the job at `at`, or earlier if something else already asked for it.
+
+        A time that has come needs no wake-up: it is what this pass looks at.
+        """
         known = self.wanted.wake.get(key)
-        if at is not None and (known is None or at < known):
+        if at is not None and at > self._now and (known is None or at < known):
             self.wanted.wake[key] = at
 
     # waiting
@@ -288,7 +291,7 @@ class Worker:
         self._look_again(key, decision.wake_at)
         self._look_again(key, self._now + pace.span(spec.quote.poll_interval))
         self._look_again(key, job.ends_at)
-        self._tx.set_next_action(key, decision.wake_at or job.ends_at, "; ".join(reasons))
+        self._tx.set_next_action(key, decision.wake_at, "; ".join(reasons))
 
     def _carry_out(
         self,

@@ -343,7 +343,9 @@ class Rig:
         specs = self.rows("SELECT spec FROM revision WHERE plan = ?", row["plan"])
         jobs = [json.loads(spec["spec"])["jobs"].get(row["job"], {}) for spec in specs]
         named = [job.get("total_shares") for job in jobs]
-        totals = [Decimal(total) for total in named if isinstance(total, str)]
+        totals = [
+            Decimal(total) for total in named if total and not str(total).startswith("filled")
+        ]
         return max([*totals, from_micros(row["total"] or 0)])
 
     def check_replay(self) -> None:
