@@ -2,7 +2,7 @@
 
 The floor is measured just before and just after the runner trades for a quarter of a minute, so
 that a slow disk or a busy machine shows on both sides: one signature by the official client, one
-durable write of a page, and one POST of such an order's bytes to a server on loopback that does nothing.
+durable write of a page, and one POST of such an order to a server on loopback that does nothing.
 The figures of the runner are its own, from its database. Nothing is kept.
 """
 
