@@ -122,26 +122,18 @@ def exchange(
         Path | None,
         typer.Option("--state", metavar="FILE", help="Its own database; none: kept in memory."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of chance.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Of chance; else the scenario's own.")
+    ] = None,
     scenario: Annotated[
         str | None,
         typer.Option("--scenario", metavar="FILE", help="Markets, accounts, traders, faults."),
     ] = None,
 ) -> None:
     """Run the embedded exchange alone. The first line of stdout says where it listens."""
-    from runner.exchange.scenario import ScenarioError
     from runner.exchange.server import run
-    from runner.exchange.state import StateLocked
 
-    try:
-        code = run(port=port, state=state, seed=seed, scenario=scenario)
-    except StateLocked as error:
-        raise SafetyRefusal(str(error)) from error
-    except (ScenarioError, ValueError) as error:
-        raise PlanError(str(error)) from error
-    except OSError as error:
-        raise PmrunError(f"port {port}: {error.strerror or error}") from error
-    sys.exit(code)
+    sys.exit(run(port, state, seed, scenario))
 
 
 @app.command(epilog="\b\nExample:\n  pmrun validate plans/examples")

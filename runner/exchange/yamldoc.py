@@ -20,6 +20,9 @@ Loc = tuple[str | int, ...]
 DEPTH_MAX = 16
 """Deepest nesting that is read; a scenario needs six."""
 
+BRACKETS_MAX = 100
+"""Most flow brackets open at once, before the text is read at all."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
@@ -53,6 +56,18 @@ class Document:
         return Problem(line, column, dotted(loc), message)
 
 
+def _unclosed(text: str) -> int:
+    """The most brackets open at once, those inside of texts counted too."""
+    deepest = depth = 0
+    for character in text:
+        if character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest
+
+
 def dotted(loc: Loc) -> str:
     """A location as people write it: `markets[0].tick`."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
@@ -62,6 +77,9 @@ def dotted(loc: Loc) -> str:
 def parse(text: str) -> Document:
     """Read one document; what is wrong with it is in its `problems`, and never raised."""
     document = Document(None, {}, {})
+    if _unclosed(text) > BRACKETS_MAX:  # the reader's time would grow with their square
+        document.problems.append(Problem(1, 1, "document", "nested too deeply"))
+        return document
     try:
         # The pure reader: it gives lines and columns, and the same errors everywhere.
         root = YAML(typ="safe", pure=True).compose(text)
