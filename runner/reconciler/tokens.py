@@ -1,4 +1,7 @@
-"""Which tokens the open jobs trade: whose books are watched, and whose rules are kept fresh."""
+"""Which tokens the open jobs trade: whose books are watched, and whose rules are kept fresh.
+
+The books of tokens that are held are watched too: losses are counted at their prices.
+"""
 
 from __future__ import annotations
 
@@ -66,11 +69,13 @@ class Tokens:
         return woken
 
     def keep(self, now: datetime) -> None:
-        """Watch exactly these tokens' books, and read rules again that have grown old."""
+        """Watch these tokens' books and what is held; read rules again that have grown old."""
         tokens = frozenset(token for token, keys in self._jobs.items() if keys)
-        if tokens != self._watched:
-            self._watched = tokens
-            self._streams.watch(tokens)
+        # what is held is valued at its market, whether or not a job still trades it
+        held = {token for token, position in self._store.positions().items() if position.shares}
+        if tokens | held != self._watched:
+            self._watched = tokens | held
+            self._streams.watch(self._watched)
         for token in sorted(tokens):
             asked = self._asked_at.get(token)
             if asked is not None and now - asked < self._period:
