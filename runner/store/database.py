@@ -46,11 +46,23 @@ def open_database(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, timeout=_BUSY_MS / 1000)
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
     try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Check the file, and apply the schema steps it lacks."""
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
         [(verdict,)] = connection.execute("PRAGMA quick_check(1)").fetchall()
+    except sqlite3.OperationalError:
+        raise  # locked, or the disk: that says nothing of the file
     except sqlite3.DatabaseError as error:
         raise SafetyRefusal(f"{path}: not a database, or damaged: {error}") from error
     if verdict != "ok":
@@ -65,7 +77,6 @@ def open_database(path: Path) -> sqlite3.Connection:
             f"{path}: written by a newer release (schema step {min(newer)}); use that one"
         )
     SCHEMA.apply(database)
-    return connection
 
 
 @contextmanager
