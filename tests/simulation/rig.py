@@ -128,6 +128,7 @@ class Rig:
         self.reconciler: Reconciler | None = None
         self.venue: Venue | None = None
         self.wire: InProcessWire | None = None
+        self.store: Store | None = None
 
     # the world
 
@@ -225,7 +226,7 @@ class Rig:
     async def runner(self, *, until_done: bool = False) -> AsyncIterator[asyncio.Task[None]]:
         """A runner on the files as they are. Leaving the block stops it."""
         wire = self.wire = InProcessWire(self.exchange, self.latency)
-        store = Store.open(self.state)
+        store = self.store = Store.open(self.state)
         venue = self.venue = Venue(
             wire,
             SIGNER,
@@ -315,6 +316,7 @@ class Rig:
         """What holds after every run, whatever happened in it."""
         assert not self.agreement().differences, self.story()
         self.check_totals()
+        self.check_prices()
         self.check_replay()
         self.check_positions()
 
@@ -337,6 +339,21 @@ class Rig:
         for row in self.rows("SELECT plan, job, total FROM job"):
             key = row["plan"], row["job"]
             assert got.get(key, Decimal(0)) <= self._total(row), (key, self.story())
+
+    def check_prices(self) -> None:
+        """No order was ever sent, nor filled, at a price worse than its job's limit allowed."""
+        limits: dict[tuple[str, str], list[Decimal]] = {}
+        for row in self.rows("SELECT plan, spec FROM revision"):
+            for name, spec in json.loads(row["spec"])["jobs"].items():
+                price = Decimal(spec["limit_price"])
+                limits.setdefault((row["plan"], name), []).append(price)
+        prices = self.rows(
+            "SELECT plan, job, side, price FROM child_order"
+            " UNION ALL SELECT plan, job, side, price FROM trade"
+        )
+        for row in prices:
+            price, allowed = from_micros(row["price"]), limits[row["plan"], row["job"]]
+            assert price <= max(allowed) if row["side"] == "buy" else price >= min(allowed), row
 
     def _total(self, row: Mapping[str, Any]) -> Decimal:
         """The largest total that a job ever had: it may have been cut below what was filled."""
