@@ -11,11 +11,15 @@ from typing import Literal
 Side = Literal["BUY", "SELL"]
 TimeInForce = Literal["GTC", "GTD", "FAK", "FOK"]
 MarketState = Literal["open", "paused", "closed", "resolved"]
+ProtocolVersion = Literal["v1", "v2"]
 
 ONE = 1_000_000
 """One dollar, one share, or a probability of one, in millionths."""
 
 _AMOUNT_DECIMALS = {100_000: 3, 10_000: 4, 5_000: 5, 2_500: 6, 1_000: 5, 100: 6}
+
+TICKS = frozenset(_AMOUNT_DECIMALS)
+"""Every price step there is, in millionths (reference 3.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,21 @@ class MarketConfig:
         neg_risk: Whether orders are signed for the neg-risk contract (reference 3.2).
         fee_rate: Taker fee rate in millionths (reference 7); 0 for none.
         fee_exponent: Exponent of p x (1 - p) in the fee.
-        taker_delay_ms: How much later a marketable order's answer comes (reference 3.8).
+        taker_delay_ms: How long a marketable order is held before it meets the book; its answer
+            waits with it (reference 3.8).
+        seconds_delay: The same, in seconds, of markets that answer `delayed` at once.
+        version: Which protocol its tokens are of: v1 trades the conditional tokens' ids, v2 the
+            ids of positions, on a contract of its own (reference 3.3).
+        rebate_rate: Share of the takers' fees that goes to the makers, in millionths
+            (reference 7).
+        fine_tick: The tick it changes to by itself once its price is beyond 0.96 or 0.04
+            (reference 3.4); None if it never does.
         description: Resolution rules, for people.
         end: When the market is planned to end; UTC.
 
     Raises:
-        ValueError: A tick that is not one of reference 3.4.
+        ValueError: A tick that is not one of reference 3.4, tokens of v2 that are no ids of a
+            position, or two delays at once.
     """
 
     slug: str
@@ -54,12 +67,27 @@ class MarketConfig:
     fee_rate: int = 0
     fee_exponent: int = 1
     taker_delay_ms: int = 0
+    seconds_delay: int = 0
+    version: ProtocolVersion = "v1"
+    rebate_rate: int = 0
+    fine_tick: int | None = None
     description: str = ""
     end: datetime | None = None
 
     def __post_init__(self) -> None:
         if self.tick not in _AMOUNT_DECIMALS:
             raise ValueError(f"{self.slug}: no such tick: {decimal_text(self.tick)}")
+        if self.fine_tick is not None and self.fine_tick not in _AMOUNT_DECIMALS:
+            raise ValueError(f"{self.slug}: no such tick: {decimal_text(self.fine_tick)}")
+        if self.version == "v2" and not _are_positions(self.token_ids, self.neg_risk):
+            raise ValueError(f"{self.slug}: a v2 market trades the two ids of a position")
+        if self.taker_delay_ms and self.seconds_delay:
+            raise ValueError(f"{self.slug}: either a taker delay or a delay in seconds")
+
+    @property
+    def hold_ms(self) -> int:
+        """How long a marketable order is held before it meets the book."""
+        return self.taker_delay_ms or 1000 * self.seconds_delay
 
     @property
     def amount_decimals(self) -> int:
@@ -88,6 +116,29 @@ class MarketConfig:
         return max(
             step, (2 * size * self.fee_rate * spread + step * scale) // (2 * step * scale) * step
         )
+
+
+def position_ids(seed: bytes, neg_risk: bool) -> tuple[str, str]:
+    """The two ids of a position of protocol v2, made from at least 18 bytes (reference 3.3).
+
+    The first byte is the module (1 binary, 2 neg-risk), the last one the outcome, and the 31
+    before that are the condition's. Bits 40 to 103 are reserved: zero.
+    """
+    module = b"\x02" if neg_risk else b"\x01"
+    condition = module + seed[:18] + bytes(8) + seed[-4:]
+    first = int.from_bytes(condition + b"\0", "big")
+    return str(first), str(first + 1)
+
+
+def _are_positions(token_ids: tuple[str, str], neg_risk: bool) -> bool:
+    if any(int(token) >= 1 << 256 for token in token_ids):
+        return False
+    first, second = (int(token).to_bytes(32, "big") for token in token_ids)
+    return (
+        first[0] == (2 if neg_risk else 1)
+        and first[19:27] == bytes(8)
+        and (first[:31], first[31], second[31]) == (second[:31], 0, 1)
+    )
 
 
 def decimal_text(millionths: int) -> str:

@@ -1,7 +1,8 @@
 """Hashes and signatures of Polymarket's API, computed independently of the official client.
 
 EIP-712 hashes of orders and of the key attestation (reference 2.1, 3.1, 3.6), the address that
-signed them, and the HMAC of private requests (reference 2.2).
+signed them, directly or for a deposit wallet (reference 2.3), and the HMAC of private requests
+(reference 2.2).
 """
 
 import base64
@@ -14,14 +15,19 @@ from coincurve import PublicKey
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from runner.exchange.markets import Side
+from runner.exchange.markets import ProtocolVersion, Side
 
 CHAIN_ID = 137
 """Polygon: the embedded exchange stands in for the real chain (reference 2.1)."""
 
 EXCHANGE = "0xE111180000d2663C0091e4f400237545B87B996B"
 NEG_RISK_EXCHANGE = "0xe2222d279d744050d28e00520010520000310F59"
-"""The contracts an order may be signed for (reference 3.2): standard and neg-risk markets."""
+EXCHANGE_V3 = "0xe3333700cA9d93003F00f0F71f8515005F6c00Aa"
+"""The contracts an order may be signed for (reference 3.2): of standard and of neg-risk markets,
+and of markets of protocol version 2 (reference 3.3)."""
+
+NEG_RISK_ADAPTER = "0xd91E80cF2E7be2e162c6513ceD06f1dD0dA35296"
+"""Moves the collateral and tokens of neg-risk markets: its allowance is checked too."""
 
 SignatureType = Literal[0, 1, 2, 3]
 
@@ -68,10 +74,15 @@ def _word(number: int) -> bytes:
     return number.to_bytes(32, "big")
 
 
-_ORDER_TYPE = _type_hash(
+_ORDER_TEXT = (
     "Order(uint256 salt,address maker,address signer,uint256 tokenId,uint256 makerAmount,"
     "uint256 takerAmount,uint8 side,uint8 signatureType,uint256 timestamp,bytes32 metadata,"
     "bytes32 builder)"
+)
+_ORDER_TYPE = _type_hash(_ORDER_TEXT)
+_NESTED_TYPE = _type_hash(
+    "TypedDataSign(Order contents,string name,string version,uint256 chainId,"
+    "address verifyingContract,bytes32 salt)" + _ORDER_TEXT
 )
 _AUTH_TYPE = _type_hash("ClobAuth(address address,string timestamp,uint256 nonce,string message)")
 
@@ -99,14 +110,20 @@ def _auth_domain(chain_id: int) -> bytes:
     )
 
 
-def market_domain(neg_risk: bool) -> bytes:
-    """The domain that orders of a standard or of a neg-risk market are signed for."""
-    return domain_separator(NEG_RISK_EXCHANGE if neg_risk else EXCHANGE)
+def market_contract(neg_risk: bool, version: ProtocolVersion) -> str:
+    """The exchange contract that trades a market (reference 3.2, 3.3)."""
+    if version == "v2":
+        return EXCHANGE_V3
+    return NEG_RISK_EXCHANGE if neg_risk else EXCHANGE
 
 
-def order_hash(order: SignedOrder, domain: bytes) -> bytes:
-    """The hash that is signed, and that is the order's id (reference 3.6)."""
-    struct = keccak(
+def market_domain(neg_risk: bool, version: ProtocolVersion = "v1") -> bytes:
+    """The domain that orders of a market are signed for."""
+    return domain_separator(market_contract(neg_risk, version), "3" if version == "v2" else "2")
+
+
+def _struct_hash(order: SignedOrder) -> bytes:
+    return keccak(
         _ORDER_TYPE
         + _word(order.salt)
         + _address_word(order.maker)
@@ -120,7 +137,37 @@ def order_hash(order: SignedOrder, domain: bytes) -> bytes:
         + order.metadata
         + order.builder
     )
-    return keccak(b"\x19\x01" + domain + struct)
+
+
+def order_hash(order: SignedOrder, domain: bytes) -> bytes:
+    """The hash that identifies an order (reference 3.6); types 0 to 2 sign it as it is."""
+    return keccak(b"\x19\x01" + domain + _struct_hash(order))
+
+
+def order_signer(order: SignedOrder, domain: bytes) -> str | None:
+    """The checksummed address whose key signed an order, or None if nobody's did.
+
+    For a deposit wallet (type 3) that is the key its owner holds. The wallet is a contract and
+    has the signature wrapped as ERC-7739 says, 317 bytes: the inner signature over the order
+    nested in the wallet's own domain, the exchange's domain separator, the order's struct hash,
+    its type as text and the length of that (reference 2.3).
+    """
+    if order.signature_type != 3:
+        return recover(order_hash(order, domain), order.signature)
+    struct = _struct_hash(order)
+    inner, wrapping = order.signature[:65], order.signature[65:]
+    if wrapping != domain + struct + _ORDER_TEXT.encode() + len(_ORDER_TEXT).to_bytes(2, "big"):
+        return None
+    nested = keccak(
+        _NESTED_TYPE
+        + struct
+        + keccak(text="DepositWallet")
+        + keccak(text="1")
+        + _word(CHAIN_ID)
+        + _address_word(order.signer)
+        + _word(0)
+    )
+    return recover(keccak(b"\x19\x01" + domain + nested), inner)
 
 
 def auth_hash(address: str, timestamp: str, nonce: int, chain_id: int = CHAIN_ID) -> bytes:

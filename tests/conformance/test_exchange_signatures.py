@@ -1,6 +1,7 @@
 """The exchange's own hashes and signatures against the reference vectors."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ import pytest
 
 from runner.exchange.orders import read
 from runner.exchange.signatures import (
+    EXCHANGE_V3,
     SignedOrder,
     auth_hash,
     domain_separator,
     market_domain,
     order_hash,
+    order_signer,
     recover,
     request_hmac,
 )
@@ -33,10 +36,14 @@ def test_order_ids(vector: dict[str, Any]) -> None:
     assert "0x" + domain.hex() == vector["domain_separator"]
     order = read(json.loads(vector["body"])).order
     assert "0x" + order_hash(order, domain).hex() == vector["order_hash"]
-    for neg_risk in (False, True):
-        other = market_domain(neg_risk)
+    for other in (market_domain(False), market_domain(True), market_domain(False, "v2")):
         same = order_hash(order, other).hex() == vector["order_hash"][2:]
         assert same == (other == domain)
+
+
+def test_protocol_v2_has_a_contract_and_a_version_of_its_own() -> None:
+    assert market_domain(False, "v2") == market_domain(True, "v2")
+    assert market_domain(False, "v2") == domain_separator(EXCHANGE_V3, "3")
 
 
 def test_the_id_of_somebody_elses_order() -> None:
@@ -82,6 +89,38 @@ def test_who_signed(vector: dict[str, Any]) -> None:
     assert recover(digest[::-1], signature) != vector["signer_address"]
     assert recover(digest, signature[:-1]) is None
     assert recover(digest, signature[:-1] + b"\x05") is None
+
+
+@pytest.mark.parametrize("vector", ORDERS, ids=by_name)
+def test_who_signed_an_order(vector: dict[str, Any]) -> None:
+    order = read(json.loads(vector["body"])).order
+    domain = domain_separator(vector["domain"]["verifyingContract"], vector["domain"]["version"])
+    assert order_signer(order, domain) == vector["signer_address"]
+    assert order_signer(replace(order, salt=order.salt + 1), domain) != vector["signer_address"]
+    other = domain_separator(vector["domain"]["verifyingContract"], "4")
+    assert order_signer(order, other) != vector["signer_address"]
+
+
+DEPOSIT = next(vector for vector in ORDERS if vector["signature_type"] == 3)
+
+
+@pytest.mark.parametrize("byte", [0, 40, 65, 97, 129, 200, 315, 316])
+def test_a_wrapped_signature_counts_in_every_part(byte: int) -> None:
+    order = read(json.loads(DEPOSIT["body"])).order
+    assert len(order.signature) == 317
+    raw = bytearray(order.signature)
+    raw[byte] ^= 1
+    changed = replace(order, signature=bytes(raw))
+    domain = market_domain(False)
+    assert order_signer(changed, domain) != DEPOSIT["signer_address"]
+    assert order_signer(replace(order, signature=order.signature[:65]), domain) is None
+    assert order_signer(replace(order, signature=order.signature + b"\0"), domain) is None
+
+
+def test_a_wrapped_signature_is_for_one_wallet() -> None:
+    order = read(json.loads(DEPOSIT["body"])).order
+    other = replace(order, signer="0x" + "11" * 20, maker="0x" + "11" * 20)
+    assert order_signer(other, market_domain(False)) is None
 
 
 @pytest.mark.parametrize("vector", ORDERS, ids=by_name)
