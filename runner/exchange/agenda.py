@@ -21,16 +21,21 @@ class Agenda:
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
+        self._jumped = timedelta()
         self._noted = 0
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
 
     def now(self) -> datetime:
-        """The injected clock, UTC."""
-        return self._clock()
+        """The injected clock, UTC, with the jumps it has made."""
+        return self._clock() + self._jumped
 
     def now_ms(self) -> int:
-        """The injected clock in Unix milliseconds, rounded down."""
-        return (self._clock() - _EPOCH) // timedelta(milliseconds=1)
+        """The same in Unix milliseconds, rounded down."""
+        return (self.now() - _EPOCH) // timedelta(milliseconds=1)
+
+    def jump(self, milliseconds: int) -> None:
+        """Lets the clock jump, back if below zero: what was noted is due by its new time."""
+        self._jumped += timedelta(milliseconds=milliseconds)
 
     def at(self, due_ms: int, action: Callable[[], None]) -> None:
         """Notes that `action` is due at a time (Unix milliseconds)."""

@@ -13,17 +13,16 @@ Everything a call changed is durable when it returns.
 """
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import get_args
 
 from runner.exchange import control, queries, trading
 from runner.exchange.engine import Engine
 from runner.exchange.feeds import Channel, Session
 from runner.exchange.listings import dump
+from runner.exchange.mishaps import Mishaps
 from runner.exchange.records import Refused
-from runner.exchange.requests import Request, Response
-
-MARK = {"X-Simulated": "pmrun-embedded-exchange"}
-"""On every answer and every socket's handshake: this is not the real exchange."""
+from runner.exchange.requests import MARK, Request, Response
 
 Handler = Callable[[Request], object]
 
@@ -96,25 +95,9 @@ class Exchange(Engine):
         request = Request.read(self, method, target, headers, body)
         if request.path.startswith("/_exchange/"):
             return self._apply(request)
-        name, path, strike = request.method, request.path, self.faults.strike
-        if fault := strike("lose_request", name, path):
-            return Response(0, MARK, b"", lost=True, hang=fault.hang)
-        if fault := strike("delay_request", name, path):
-            late = Request.read(self, method, target, headers, body)
-            self.at(self.now_ms() + round(1000 * fault.seconds), lambda: self._late(late))
-            return Response(0, MARK, b"", lost=True, hang=fault.hang)
-        response = self._apply(request)
-        if fault := strike("lose_answer", name, path):
-            return Response(0, MARK, b"", lost=True, hang=fault.hang)
-        if response.status == 200 and strike("error_after_accept", name, path):
-            return _answer(500, {"error": "could not run the execution"})
-        if name == "GET" and path.startswith("/data/order/") and strike("null_order", name, path):
-            return _answer(200, None)
-        if (name, path) == ("GET", "/data/orders") and strike("empty_orders", name, path):
-            return _answer(200, {"limit": 100, "count": 0, "next_cursor": "LTE=", "data": []})
-        if fault := strike("delay_answer", name, path):
-            return Response(response.status, response.headers, response.body, fault.seconds)
-        return response
+        if (mishap := self._mishaps.going(request)) is not None:
+            return mishap
+        return self._mishaps.returning(request, self._apply(request))
 
     def connect(self, path: str) -> Session:
         """A client's socket on `/ws/market` or `/ws/user`.
@@ -126,15 +109,19 @@ class Exchange(Engine):
             raise ValueError(f"no such channel: {path}")
         return self.feeds.open("/ws/user" if path == "/ws/user" else "/ws/market")
 
+    @cached_property
+    def _mishaps(self) -> Mishaps:
+        return Mishaps(self, self._late)
+
+    def _late(self, request: Request) -> None:
+        """A request that was on its way for long: its answer goes nowhere."""
+        self._answer(request)
+
     def _apply(self, request: Request) -> Response:
         self.catch_up()
         response = self._answer(request)
         self.commit()
         return response
-
-    def _late(self, request: Request) -> None:
-        """A request that was on its way for long: its answer goes nowhere."""
-        self._answer(request)
 
     def _answer(self, request: Request) -> Response:
         try:

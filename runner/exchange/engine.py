@@ -104,6 +104,10 @@ class Engine(Desk):
         """The injected clock in Unix milliseconds, rounded down."""
         return self._agenda.now_ms()
 
+    def jump_clock(self, milliseconds: int) -> None:
+        """Lets the exchange's clock jump against everybody else's; back if below zero."""
+        self._agenda.jump(milliseconds)
+
     def at(self, due_ms: int, action: Callable[[], None]) -> None:
         """Has `action` done by `advance` at a time (Unix milliseconds)."""
         self._agenda.at(due_ms, action)

@@ -1,50 +1,109 @@
 """What goes wrong, when, from a seed.
 
 A fault is set by name and by how often it strikes: `rate` (a probability), `every` (each n-th
-time), or every time; `count` limits how many times in all. `method` and `path` (a shell pattern)
-restrict it to some requests. Nothing here changes the exchange: faults are asked for at the
-places that they concern, and counted.
+time), or every time; `count` limits how many times in all. Nothing here changes the exchange:
+faults are asked for at the places that they concern, and counted. What each does is told in
+docs/scenarios.md; requests meet theirs in `mishaps`, frames in `feeds`, orders in `desk`, trades
+in `settlement`.
 """
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from http import HTTPStatus
 from random import Random
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from runner.exchange.markets import TICKS, millionths
 
 FaultName = Literal[
-    "lose_answer",
     "lose_request",
+    "lose_answer",
     "delay_request",
     "delay_answer",
+    "refuse_request",
     "error_after_accept",
+    "html_answer",
+    "truncate_answer",
     "null_order",
     "empty_orders",
+    "stale_answer",
+    "torn_page",
+    "cut_pages",
+    "stale_balance",
+    "change_tick",
+    "jump_clock",
+    "fill_before_cancel",
+    "venue_cancel",
     "fail_trade",
     "retry_trade",
     "stall_sockets",
     "drop_frames",
+    "repeat_frames",
+    "reorder_frames",
+    "delay_frames",
+    "malform_frames",
 ]
+
+_ALWAYS = frozenset({"name", "rate", "every", "count"})
+_REQUEST = frozenset({"method", "path"})
+_SOCKET = frozenset({"path"})
+
+OPTIONS: Mapping[FaultName, frozenset[str]] = {
+    "lose_request": _REQUEST | {"hang"},
+    "lose_answer": _REQUEST | {"hang"},
+    "delay_request": _REQUEST | {"hang", "seconds"},
+    "delay_answer": _REQUEST | {"seconds"},
+    "refuse_request": _REQUEST | {"status", "retry_after"},
+    "error_after_accept": _REQUEST | {"status"},
+    "html_answer": _REQUEST | {"status"},
+    "truncate_answer": _REQUEST,
+    "null_order": _REQUEST,
+    "empty_orders": _REQUEST,
+    "stale_answer": _REQUEST | {"seconds"},
+    "torn_page": _REQUEST,
+    "cut_pages": _REQUEST,
+    "stale_balance": _REQUEST,
+    "change_tick": _REQUEST | {"tick"},
+    "jump_clock": _REQUEST | {"seconds"},
+    "fill_before_cancel": frozenset(),
+    "venue_cancel": frozenset({"seconds"}),
+    "fail_trade": frozenset({"size_returns"}),
+    "retry_trade": frozenset(),
+    "stall_sockets": _SOCKET,
+    "drop_frames": _SOCKET,
+    "repeat_frames": _SOCKET,
+    "reorder_frames": _SOCKET,
+    "delay_frames": _SOCKET | {"seconds"},
+    "malform_frames": _SOCKET,
+}
+"""What else each fault can be told, besides how often it strikes."""
+
+
+def _known(status: int) -> int:
+    if status not in set(HTTPStatus) or status < 200:
+        raise ValueError("no status of an answer")
+    return status
 
 
 class Fault(BaseModel):
     """One fault as set through the control face.
 
     Args:
-        name: What goes wrong. `lose_answer`: the request is applied and never answered;
-            `lose_request`: it is not even applied; `delay_request`: it is never answered, and
-            applied `seconds` later; `delay_answer`: applied at once, answered `seconds` later;
-            `error_after_accept`: applied, then answered 500; `null_order` and `empty_orders`:
-            those reads answer nothing; `fail_trade`, `retry_trade`: what becomes of a trade;
-            `stall_sockets`: sockets stay open and silent but for PONG; `drop_frames`: single
-            frames are lost.
+        name: What goes wrong.
         rate: Probability that it strikes, 0 to 1.
         every: Strikes each n-th time instead.
         count: Strikes at most that many times.
         method: Only requests of this method.
-        path: Only requests whose path matches this shell pattern.
-        seconds: For the delays.
+        path: Only requests, or sockets, whose path matches this shell pattern.
+        seconds: How late or how stale; for `jump_clock` how far, and below zero backwards.
         hang: For lost answers: leave the client waiting instead of closing the connection.
+        status: The answer's HTTP status; by default 429 for a refusal, 502 for an HTML page and
+            500 for an error after acceptance.
+        retry_after: Value of the Retry-After header, whole seconds; without it there is none.
+        tick: For `change_tick`: the new tick, as decimal text.
+        size_returns: For `fail_trade`: whether the order's matched size is shown smaller again.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,8 +114,25 @@ class Fault(BaseModel):
     count: int | None = Field(default=None, ge=1)
     method: str | None = None
     path: str | None = None
-    seconds: float = Field(default=1.0, ge=0, le=3600)
+    seconds: float = Field(default=1.0, ge=-3600, le=3600)
     hang: bool = False
+    status: Annotated[int, AfterValidator(_known)] | None = None
+    retry_after: int | None = Field(default=None, ge=0, le=3600)
+    tick: str = "0.001"
+    size_returns: bool = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        idle = sorted(self.model_fields_set - _ALWAYS - OPTIONS[self.name])
+        if idle:
+            raise ValueError(f"{self.name} has no {idle[0]}")
+        if self.seconds < 0 and self.name != "jump_clock":
+            raise ValueError("seconds must not be below zero")
+        if (self.status or 400) < 400 and self.name != "html_answer":
+            raise ValueError("status must be that of an error")
+        if millionths(self.tick) not in TICKS:
+            raise ValueError(f"no such tick: {self.tick}")
+        return self
 
 
 class _Standing:
@@ -110,6 +186,11 @@ class Faults:
             ):
                 return fault
         return None
+
+    def longest(self, name: FaultName) -> float | None:
+        """The longest `seconds` of the faults of a name; None if none is in force."""
+        faults = (standing.fault for standing in self._standing)
+        return max((fault.seconds for fault in faults if fault.name == name), default=None)
 
     def report(self) -> list[dict[str, object]]:
         """Every fault in force, how often it was asked and how often it struck."""

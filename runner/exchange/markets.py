@@ -94,6 +94,11 @@ class MarketConfig:
         """How many decimals the dollar amount of an order may have (reference 3.4)."""
         return _AMOUNT_DECIMALS[self.tick]
 
+    @property
+    def end_text(self) -> str | None:
+        """The planned end as the API writes it."""
+        return f"{self.end:%Y-%m-%dT%H:%M:%SZ}" if self.end else None
+
     def with_tick(self, tick: int) -> "MarketConfig":
         """The same market on another tick.
 

@@ -1,13 +1,21 @@
 """One request and its answer, and the small readings that every part of the API shares."""
 
+import base64
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from runner.exchange.engine import Engine
 from runner.exchange.listings import Listing
 from runner.exchange.records import ApiKey, Refused
+
+MARK = {"X-Simulated": "pmrun-embedded-exchange"}
+"""On every answer and every socket's handshake: this is not the real exchange."""
+
+Row = TypeVar("Row")
 
 NO_BOOK = "No orderbook exists for the requested token id"
 
@@ -44,6 +52,7 @@ class Request:
         method: Upper case.
         path: Without the query, percent-decoding done.
         query: The query's parameters, the last of each name.
+        pairs: The query's parameters as they came.
         headers: Names in lower case.
         body: The exact bytes.
         argument: What stands for the braces of the route.
@@ -54,6 +63,7 @@ class Request:
     method: str
     path: str
     query: Mapping[str, str]
+    pairs: Sequence[tuple[str, str]]
     headers: Mapping[str, str]
     body: bytes
     argument: str = ""
@@ -66,8 +76,13 @@ class Request:
         """From the request line, headers and body as they came."""
         parts = urlsplit(target)
         lower = {name.lower(): value for name, value in headers.items()}
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        return cls(engine, method.upper(), unquote(parts.path), query, lower, body)
+        pairs = parse_qsl(parts.query, keep_blank_values=True)
+        return cls(engine, method.upper(), unquote(parts.path), dict(pairs), pairs, lower, body)
+
+    def values(self, name: str) -> set[str]:
+        """A parameter's values: given several times (Gamma) or joined by commas (Data API)."""
+        texts = [text for key, text in self.pairs if key == name]
+        return {value for text in texts for value in text.split(",") if value}
 
     def key(self) -> ApiKey:
         """The API key of a private request, its L2 headers checked.
@@ -119,3 +134,36 @@ def market_of(engine: Engine, condition_id: str) -> Listing:
     if listing is None:
         raise Refused(404, "market not found")
     return listing
+
+
+def whole(request: Request, name: str, default: int) -> int:
+    """A whole number of the query, not negative.
+
+    Raises:
+        Refused: 400.
+    """
+    text = request.query.get(name, "")
+    if text and not re.fullmatch(r"[0-9]{1,12}", text):
+        raise Refused(400, f"invalid {name}")
+    return int(text) if text else default
+
+
+def page_of(
+    rows: Sequence[Row], cursor: str | None, limit: int
+) -> tuple[Sequence[Row], str | None]:
+    """The rows from where a cursor points, and the cursor of what follows (None at the end).
+
+    A cursor is the base64 text of a place: `MA==` is the start, `LTE=` (-1) beyond the end
+    (reference 5.1).
+
+    Raises:
+        Refused: 400 for a cursor that never was one.
+    """
+    try:
+        start = int(base64.b64decode(cursor or "MA==", validate=True))
+    except ValueError as error:
+        raise Refused(400, "next item not valid") from error
+    if start < 0:
+        return [], None
+    end = start + limit
+    return rows[start:end], base64.b64encode(b"%d" % end).decode() if end < len(rows) else None

@@ -328,13 +328,18 @@ class _Builder:
             yield Funding(account.address, account.cash, held)
 
     def _faults(self) -> Iterator[Fault]:
-        for keys in self._file.faults:
+        for index, keys in enumerate(self._file.faults):
             given: dict[str, object] = keys.model_dump(exclude_none=True)
             if keys.rate is not None:
                 given["rate"] = decimal_text(keys.rate)
             if keys.seconds is not None:
                 given["seconds"] = decimal_text(keys.seconds * 1000)
-            yield Fault.model_validate(given)
+            try:
+                yield Fault.model_validate(given)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                message = first["msg"].removeprefix("Value error, ")
+                self._problem(("faults", index, *first["loc"]), message)
 
 
 def _digest(purpose: str, *names: str) -> str:

@@ -25,9 +25,9 @@ def _decimal(low: int, high: int, places: int = 6) -> BeforeValidator:
     bounds = f"from {decimal_text(low * step)} to {decimal_text(high * step)}"
 
     def read(text: object) -> int:
-        pattern = rf"[0-9]{{1,12}}(\.[0-9]{{1,{places}}})?"
+        pattern = rf"{'-?' if low < 0 else ''}[0-9]{{1,12}}(\.[0-9]{{1,{places}}})?"
         plain = isinstance(text, str) and re.fullmatch(pattern, text)
-        value = millionths(str(text)) // step if plain else -1
+        value = millionths(str(text)) // step if plain else low - 1
         if not low <= value <= high:
             raise ValueError(f"must be a plain decimal {bounds}, with at most {places} places")
         return value
@@ -140,8 +140,12 @@ class FaultKeys(_Strict):
     count: Count | None = None
     method: Literal["GET", "POST", "DELETE"] | None = None
     path: RequestPath | None = None
-    seconds: Annotated[int, _decimal(0, 3_600_000, places=3)] | None = None
-    hang: YesNo = False
+    seconds: Annotated[int, _decimal(-3_600_000, 3_600_000, places=3)] | None = None
+    hang: YesNo | None = None
+    status: Annotated[int, _whole(200, 599)] | None = None
+    retry_after: Annotated[int, _whole(0, 3600)] | None = None
+    tick: Text | None = None
+    size_returns: YesNo | None = None
 
 
 class Book(_Strict):

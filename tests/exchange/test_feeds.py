@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from runner.exchange.api import MARK, Exchange
+from runner.exchange.api import Exchange
 from runner.exchange.feeds import Session
+from runner.exchange.requests import MARK
 from runner.exchange.settlement import Delays
 from tests.exchange.kit import RAIN, SNOW, Clock, Trader, cents, make, shares
 
