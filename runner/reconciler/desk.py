@@ -32,6 +32,16 @@ def seen_from(info: MarketInfo, order: WorkingOrder) -> WorkingOrder:
     )
 
 
+def day_began_with(tx: Writes, now: datetime, worth: Decimal | None) -> Decimal | None:
+    """What the account was worth when this UTC day began: `worth`, at the first call of a day."""
+    day = f"{now:%Y-%m-%d}"
+    began = tx.day_equity(day)
+    if began is None and worth is not None:
+        tx.open_day(day, worth)
+        began = worth
+    return began
+
+
 class Desk:
     """The account as one pass sees it."""
 
@@ -88,11 +98,7 @@ class Desk:
     def _pnl_today(self, positions: Mapping[str, Position]) -> Decimal | None:
         if self._day_pnl is None:
             now_worth = equity(positions, self._marks or {})
-            day = f"{self._now:%Y-%m-%d}"
-            began = self._tx.day_equity(day)
-            if began is None and now_worth is not None:
-                self._tx.open_day(day, now_worth)
-                began = now_worth
+            began = day_began_with(self._tx, self._now, now_worth)
             pnl = None if now_worth is None or began is None else now_worth - began
             self._day_pnl = (pnl,)
         return self._day_pnl[0]

@@ -20,12 +20,13 @@ from runner.core.errors import (
     StaleState,
     VenueUnreachable,
 )
+from runner.core.ledger import equity
 from runner.core.model import OrderState, TradeReport, TradingState
 from runner.reconciler.account_reads import AccountReads
 from runner.reconciler.act import Actor
 from runner.reconciler.cancels import Cancels
 from runner.reconciler.commands import obey
-from runner.reconciler.desk import Desk
+from runner.reconciler.desk import Desk, day_began_with
 from runner.reconciler.inbox import (
     AccountRead,
     CancelDone,
@@ -466,6 +467,8 @@ class Reconciler:
             book = self._streams.book(token)
             if book is not None and book.bids and book.asks:
                 tx.set_mark(token, book.mid or book.bids[0].price, book.at)
+        # a day's loss counts from its beginning, not from its first order
+        day_began_with(tx, now, equity(tx.positions(), tx.marks()))
         if self.metrics.changed:
             tx.set_runner("metrics", self.metrics.dump())
             self.metrics.changed = False

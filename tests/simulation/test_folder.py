@@ -400,3 +400,60 @@ async def test_the_window_runs_on_while_paused(rig: Rig) -> None:
         await rig.until(ENDED)
         assert rig.value(STATE, "one") == "expired"
         assert rig.value("SELECT reason FROM jobs").startswith("WINDOW_OVER")
+
+
+@simulated
+async def test_the_grace_of_a_removed_file_counts_on_over_a_restart(rig: Rig) -> None:
+    async with rig.runner():
+        await started(rig, one())
+    (rig.plans / "one.yaml").unlink()
+    await asyncio.sleep(600)  # no runner, no scan: it is not missed yet
+    async with rig.runner():
+        await rig.until("SELECT 1 FROM plans WHERE state = 'paused'")
+        missed_at = now()
+        await asyncio.sleep(100)
+    await asyncio.sleep(100)
+    async with rig.runner():
+        await rig.until(ENDED, within_s=120)
+        assert now() - missed_at <= timedelta(seconds=305)
+        assert rig.value(STATE, "one") == "withdrawn"
+
+
+@simulated
+async def test_a_folder_missing_at_the_start_withdraws_nothing(rig: Rig) -> None:
+    async with rig.runner():
+        await started(rig, one())
+    shutil.rmtree(rig.plans)
+    async with rig.runner():
+        await rig.until(LIVE)
+        await asyncio.sleep(400)
+        assert rig.value(STATE, "one") == "running"
+        assert rig.rows(LIVE)
+
+
+@simulated
+async def test_a_job_never_changes_its_market(rig: Rig) -> None:
+    async with rig.runner():
+        await started(rig, one())
+        rig.drop("one.yaml", one(market={"slug": "rain-tomorrow", "outcome": "No"}))
+        await rig.until("SELECT 1 FROM timeline WHERE event = 'edit_rejected'")
+        assert "a job never changes its market" in rig.value("SELECT message FROM alerts")
+        assert rig.rows(LIVE)
+        # back to what it was: no new revision, and no more complaints
+        rig.drop("one.yaml", one())
+        await asyncio.sleep(20)
+        assert rig.value("SELECT revision FROM plans") == 1
+        assert rig.value("SELECT COUNT(*) FROM orders") == 1
+
+
+@simulated
+async def test_a_paused_or_unfinished_plan_may_be_edited_and_resumes_as_edited(rig: Rig) -> None:
+    async with rig.runner():
+        await started(rig, one())
+        await rig.ask("pause", "one")
+        rig.drop("one.yaml", one(total_shares=40, limit_price="0.50"))
+        await rig.until("SELECT 1 FROM plans WHERE revision = 2")
+        await asyncio.sleep(10)
+        assert rig.rows(OPEN) == []
+        await rig.ask("resume", "one")
+        await rig.until("SELECT 1 FROM orders WHERE price = 0.5 AND size = 40 AND state = 'live'")

@@ -3,13 +3,15 @@
 import asyncio
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
-from runner.store import Latch
+from runner.store import Latch, spool
 from tests.simulation.rig import LIMITS, NO, Rig, job, plan, simulated
-from tests.virtual_time import now
+from tests.virtual_time import now, run
 
 LIVE = "SELECT 1 FROM orders WHERE state = 'live'"
 ENDED = "SELECT 1 FROM plans WHERE ended_at IS NOT NULL"
@@ -95,6 +97,29 @@ async def test_the_daily_loss_limit_stops_buying_from_the_moment_it_is_reached(r
         # selling what is held is still allowed
         rig.drop("out.yaml", plan("out", {"sell": job(side="sell", limit_price="0.33")}))
         await rig.until("SELECT 1 FROM orders WHERE plan = 'out' AND state = 'live'")
+
+
+def test_a_days_loss_counts_from_its_beginning_whether_or_not_anything_trades(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        rig = Rig(tmp_path)
+        rig.book()
+        limit(rig, max_daily_loss=Decimal(5))
+        async with rig.runner():
+            await started(rig, one())
+            rig.hit("30")
+            await rig.until(ENDED)
+            await asyncio.sleep(300)  # past midnight, and nothing is asked for
+            rig.hit("320")
+            rig.house("buy", "0.30", "50")
+            rig.house("sell", "0.34", "50")
+            await rig.until("SELECT 1 FROM positions WHERE unrealized_pnl < -5")
+            rig.drop("two.yaml", plan("two", {"buy": job(limit_price="0.31")}))
+            await denied(rig, "two", "LOSS_REACHED_MAXIMUM")
+        rig.check()
+
+    run(main(), start=datetime(2026, 11, 24, 23, 56, tzinfo=UTC))
 
 
 @simulated
@@ -352,3 +377,17 @@ async def test_what_does_not_exist_is_answered_as_such(rig: Rig) -> None:
             answer = await rig.ask(command, target)
             assert (answer.done, answer.text) == (False, text)
         assert rig.value("SELECT state FROM orders") == "live"
+
+
+@simulated
+async def test_a_command_asked_while_no_runner_runs_is_obeyed_by_the_next(rig: Rig) -> None:
+    async with rig.runner():
+        await started(rig, one())
+    name = spool.ask(rig.state, "pause", "one", "later", now())
+    async with rig.runner():
+        await asyncio.sleep(30)
+        answer = spool.answer(rig.state, name)
+        assert answer is not None
+        assert answer.done
+        assert rig.value("SELECT state FROM plans") == "paused"
+        assert rig.value("SELECT COUNT(*) FROM orders") == 1
