@@ -62,9 +62,10 @@ def test_killed_at_random_moments(world: Place, seed: int) -> None:
 
 
 @pytest.mark.soak
-def test_killed_at_random_moments_for_long(tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", range(4))
+def test_killed_at_random_moments_for_long(tmp_path: Path, share: int) -> None:
     kills = max(100, int(os.environ.get("SEEDS", "100")))
-    for seed in range(100, 100 + kills // 5):
+    for seed in range(100 + share, 100 + kills // 5, 4):
         with place(tmp_path / str(seed)) as made:
             _plans(made)
             _random_kills(made, seed, 5)
