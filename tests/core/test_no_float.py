@@ -31,7 +31,6 @@ FINE = {
     ("exchange/faults.py", "Fault"): "how likely a fault is",
     ("exchange/scenario.py", "_Builder._played"): "joins a path",
     ("reconciler/loop.py", "Reconciler._act"): "moments on the loop's clock",
-    ("reconciler/loop.py", "Reconciler._housekeeping"): "Decimals, by two: exact",
     ("reconciler/loop.py", "Reconciler._wind_down"): "seconds of waiting",
     ("reconciler/metrics.py", "Metrics"): "latencies",
     ("venue/streams.py", "Streams._due_at"): "a moment on the loop's clock",
