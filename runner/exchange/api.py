@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import get_args
 
-from runner.exchange import control, queries, trading
+from runner.exchange import control, data_api, gamma, queries, trading
 from runner.exchange.engine import Engine
 from runner.exchange.feeds import Channel, Session
 from runner.exchange.listings import dump
@@ -45,10 +45,32 @@ _PUBLIC: Mapping[tuple[str, str], Handler] = {
     ("GET", "/markets/{}"): queries.get_market,
     ("GET", "/markets"): queries.get_markets,
     ("GET", "/prices-history"): queries.get_prices_history,
-    ("GET", "/gamma/markets/slug/{}"): queries.gamma_market,
-    ("GET", "/gamma/markets"): queries.gamma_markets,
-    ("GET", "/data-api/v2/positions"): queries.data_positions,
-    ("GET", "/data-api/v2/trades"): queries.data_trades,
+    ("POST", "/midpoints"): queries.post_midpoints,
+    ("POST", "/prices"): queries.post_prices,
+    ("POST", "/spreads"): queries.post_spreads,
+    ("POST", "/last-trades-prices"): queries.post_last_trades,
+    ("GET", "/simplified-markets"): queries.get_simplified_markets,
+    ("GET", "/sampling-markets"): queries.get_sampling_markets,
+    ("GET", "/sampling-simplified-markets"): queries.get_sampling_markets,
+    ("GET", "/markets/live-activity/{}"): queries.get_live_activity,
+    ("GET", "/fees/builder-fees/{}"): queries.get_builder_fees,
+    ("GET", "/gamma/markets/slug/{}"): gamma.market_by_slug,
+    ("GET", "/gamma/markets/{}"): gamma.market_by_id,
+    ("GET", "/gamma/markets"): gamma.markets,
+    ("GET", "/gamma/markets/keyset"): gamma.markets_keyset,
+    ("GET", "/gamma/events/slug/{}"): gamma.event_by_slug,
+    ("GET", "/gamma/events/{}"): gamma.event_by_id,
+    ("GET", "/gamma/events"): gamma.events,
+    ("GET", "/gamma/events/keyset"): gamma.events_keyset,
+    ("GET", "/gamma/public-search"): gamma.search,
+    ("GET", "/data-api/v2/positions"): data_api.positions,
+    ("GET", "/data-api/v2/trades"): data_api.trades,
+    ("GET", "/data-api/v2/activity"): data_api.activity,
+    ("GET", "/data-api/v2/value"): data_api.value,
+    ("GET", "/data-api/v2/user-volume"): data_api.user_volume,
+    ("GET", "/data-api/v2/holders"): data_api.holders,
+    ("GET", "/data-api/v2/tokens"): data_api.tokens,
+    ("GET", "/data-api/v2/prices-history"): data_api.prices_history,
 }
 
 _PRIVATE: Mapping[tuple[str, str], Handler] = {

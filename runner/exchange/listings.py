@@ -15,6 +15,15 @@ from runner.exchange.matching import Book
 
 _HISTORY = 10_000
 
+INTERVALS = {
+    "1h": 3_600,
+    "6h": 21_600,
+    "1d": 86_400,
+    "1w": 604_800,
+    "1m": 2_592_000,
+}
+"""The spans of the price histories in seconds; `max` and `all` have none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Number:
@@ -75,6 +84,11 @@ class Listing:
     def accepting(self) -> bool:
         """Whether new orders are taken."""
         return self.state == "open"
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will never trade again."""
+        return self.state in {"closed", "resolved"}
 
     def row(self) -> MarketRow:
         """What of it outlives the process."""
@@ -151,11 +165,11 @@ class Listing:
         body: dict[str, object] = {
             "c": market.condition_id,
             "t": [{"t": token, "o": outcome} for token, outcome in tokens],
-            "mos": _number(market.min_size),
-            "mts": _number(market.tick),
+            "mos": number(market.min_size),
+            "mts": number(market.tick),
             "mbf": 0,
             "tbf": 0,
-            "fd": {"r": _number(market.fee_rate), "e": market.fee_exponent, "to": True},
+            "fd": {"r": number(market.fee_rate), "e": market.fee_exponent, "to": True},
             "ao": self.accepting,
             "sd": 0,
             "itode": market.taker_delay_ms > 0,
@@ -170,17 +184,17 @@ class Listing:
         return {
             "enable_order_book": True,
             "active": True,
-            "closed": self.state in {"closed", "resolved"},
+            "closed": self.ended,
             "archived": False,
             "accepting_orders": self.accepting,
-            "minimum_order_size": _number(market.min_size),
-            "minimum_tick_size": _number(market.tick),
+            "minimum_order_size": number(market.min_size),
+            "minimum_tick_size": number(market.tick),
             "condition_id": market.condition_id,
             "question_id": market.condition_id,
             "question": market.question,
             "description": market.description,
             "market_slug": market.slug,
-            "end_date_iso": _iso(market),
+            "end_date_iso": market.end_text,
             "game_start_time": None,
             "seconds_delay": 0,
             "fpmm": "",
@@ -194,7 +208,7 @@ class Listing:
                 {
                     "token_id": token,
                     "outcome": market.outcomes[i],
-                    "price": _number(self._shown_price(i)),
+                    "price": number(self.shown_price(i)),
                     "winner": self.winner == i,
                 }
                 for i, token in enumerate(market.token_ids)
@@ -202,49 +216,32 @@ class Listing:
             "tags": [],
         }
 
-    def gamma_form(self) -> dict[str, object]:
-        """A row of Gamma's `/markets`: some lists are JSON inside strings (reference 9)."""
-        market = self.market
-        fees: dict[str, object] = {
-            "rate": _number(market.fee_rate),
-            "exponent": market.fee_exponent,
-            "takerOnly": True,
-            "rebateRate": 0,
-        }
-        prices = [decimal_text(self._shown_price(i)) for i in (0, 1)]
-        return {
-            "id": str(self.number),
-            "question": market.question,
-            "conditionId": market.condition_id,
-            "slug": market.slug,
-            "description": market.description,
-            "endDate": _iso(market),
-            "outcomes": json.dumps(list(market.outcomes)),
-            "outcomePrices": json.dumps(prices),
-            "clobTokenIds": json.dumps(list(market.token_ids)),
-            "active": True,
-            "closed": self.state in {"closed", "resolved"},
-            "acceptingOrders": self.accepting,
-            "enableOrderBook": True,
-            "negRisk": market.neg_risk,
-            "orderPriceMinTickSize": _number(market.tick),
-            "orderMinSize": _number(market.min_size),
-            "feesEnabled": market.fee_rate > 0,
-            "feeSchedule": fees,
-            "secondsDelay": 0,
-            "version": "v1",
-            "events": [{"slug": market.event_slug}],
-        }
+    def simplified_form(self) -> dict[str, object]:
+        """A row of `GET /simplified-markets`."""
+        long = self.long_form()
+        kept = ("condition_id", "tokens", "active", "closed", "archived", "accepting_orders")
+        none: dict[str, object] = {"rates": None, "min_size": 0, "max_spread": 0}
+        return {name: long[name] for name in kept} | {"rewards": none}
 
-    def _shown_price(self, outcome: int) -> int:
+    def points(self, outcome: int, first: int, last: int, bucket_s: int) -> list[tuple[int, int]]:
+        """Past prices of an outcome: of each bucket the last, as (Unix seconds, millionths).
+
+        Args:
+            outcome: 0 or 1.
+            first: Unix seconds, inclusive.
+            last: Unix seconds, inclusive.
+            bucket_s: Seconds, at least 1.
+        """
+        found = {t // bucket_s: (t, price) for t, price in self.history if first <= t <= last}
+        return [(t, price if outcome == 0 else ONE - price) for t, price in found.values()]
+
+    def shown_price(self, outcome: int) -> int:
+        """The price by which an outcome is valued: its payout, middle or last trade; else half."""
         if self.winner is not None:
             return ONE if self.winner == outcome else 0
         return self.midpoint(outcome) or self.last(outcome) or ONE // 2
 
 
-def _number(value: int) -> Number:
+def number(value: int) -> Number:
+    """Millionths as a JSON number."""
     return Number(decimal_text(value))
-
-
-def _iso(market: MarketConfig) -> str | None:
-    return f"{market.end:%Y-%m-%dT%H:%M:%SZ}" if market.end else None

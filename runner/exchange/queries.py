@@ -1,17 +1,15 @@
-"""The public part of the API: markets, books and prices; Gamma's and the Data API's rows."""
+"""The public part of the CLOB's API: markets, books and prices (reference 5.4)."""
 
-import re
+from collections.abc import Sequence
 
-from eth_utils.address import is_address
-
-from runner.exchange.engine import Engine
-from runner.exchange.listings import Listing, Number
-from runner.exchange.markets import ONE, decimal_text
-from runner.exchange.records import Leg, Refused, Trade
-from runner.exchange.requests import Request, listing_of, market_of
+from runner.exchange.listings import INTERVALS, Listing, number
+from runner.exchange.markets import decimal_text
+from runner.exchange.records import Refused
+from runner.exchange.requests import END, Request, listing_of, market_of, page_of, whole
 
 _BOOKS_MAX = 500
-_END = "LTE="
+_MARKETS_PAGE = 1_000
+_ACTIVITY_MAX = 100
 
 
 def get_time(request: Request) -> object:
@@ -39,8 +37,7 @@ def get_book(request: Request) -> object:
 
 def post_books(request: Request) -> object:
     """`POST /books`."""
-    found = [listing_of(request.engine, token_id) for token_id in _token_ids(request)]
-    return [listing.summary(outcome) for listing, outcome in found]
+    return [listing.summary(outcome) for listing, outcome in _listed(request)]
 
 
 def get_price(request: Request) -> object:
@@ -71,19 +68,14 @@ def get_spread(request: Request) -> object:
 
 
 def get_last_trade(request: Request) -> object:
-    """`GET /last-trade-price`: empty texts before the first trade."""
-    listing, outcome = request.listing()
-    last = listing.last(outcome)
-    if last is None:
-        return {"price": "", "side": ""}
-    buys = (listing.last_side == "BUY") == (outcome == 0)
-    return {"price": decimal_text(last), "side": "BUY" if buys else "SELL"}
+    """`GET /last-trade-price`: 0.5 and no side before the first trade, as the real one answers."""
+    return _last_trade(*request.listing())
 
 
 def get_tick_size(request: Request) -> object:
     """`GET /tick-size`."""
     listing, _ = request.listing()
-    return {"minimum_tick_size": Number(decimal_text(listing.market.tick))}
+    return {"minimum_tick_size": number(listing.market.tick)}
 
 
 def get_neg_risk(request: Request) -> object:
@@ -120,9 +112,8 @@ def get_market(request: Request) -> object:
 
 
 def get_markets(request: Request) -> object:
-    """`GET /markets`: all of them on one page."""
-    rows = [listing.long_form() for listing in request.engine.listings.values()]
-    return {"limit": len(rows), "count": len(rows), "next_cursor": _END, "data": rows}
+    """`GET /markets`."""
+    return _market_page(request, [x.long_form() for x in request.engine.listings.values()])
 
 
 def get_prices_history(request: Request) -> object:
@@ -130,165 +121,122 @@ def get_prices_history(request: Request) -> object:
     query = request.query
     listing, outcome = listing_of(request.engine, query.get("market", ""))
     now_s = request.engine.now_ms() // 1000
-    first = _whole(query.get("startTs", "0"))
-    last = _whole(query.get("endTs", str(now_s)))
-    span = _INTERVALS.get(query.get("interval", "max"))
+    first, last = whole(request, "startTs", 0), whole(request, "endTs", now_s)
+    span = INTERVALS.get(query.get("interval", "max"))
     if span is not None:
         first = max(first, now_s - span)
-    bucket = 60 * max(1, _whole(query.get("fidelity", "1")))
-    points = {
-        second // bucket: (second, price)
-        for second, price in listing.history
-        if first <= second <= last
+    points = listing.points(outcome, first, last, 60 * max(1, whole(request, "fidelity", 1)))
+    return {"history": [{"t": second, "p": number(price)} for second, price in points]}
+
+
+def post_midpoints(request: Request) -> object:
+    """`POST /midpoints`: by token; one whose book lacks a side is left out."""
+    middles = {
+        listing.market.token_ids[outcome]: listing.midpoint(outcome)
+        for listing, outcome in _listed(request)
     }
-    return {
-        "history": [
-            {"t": second, "p": Number(decimal_text(price if outcome == 0 else ONE - price))}
-            for second, price in points.values()
-        ]
-    }
+    return {token: decimal_text(middle) for token, middle in middles.items() if middle is not None}
 
 
-_INTERVALS = {"1h": 3_600, "6h": 21_600, "1d": 86_400, "1w": 604_800, "1m": 2_592_000}
+def post_prices(request: Request) -> object:
+    """`POST /prices`: by token and side; a side without orders is left out."""
+    prices: dict[str, dict[str, str]] = {}
+    for item in _items(request):
+        listing, outcome = listing_of(request.engine, str(item.get("token_id")))
+        side = item.get("side")
+        if side not in {"BUY", "SELL"}:
+            raise Refused(400, "Invalid side")
+        best = listing.best(outcome, side == "BUY")
+        if best is not None:
+            prices.setdefault(str(item["token_id"]), {})[str(side)] = decimal_text(best)
+    return prices
 
 
-def gamma_market(request: Request) -> object:
-    """Gamma's `GET /markets/slug/{slug}`."""
-    for listing in request.engine.listings.values():
-        if listing.market.slug == request.argument:
-            return listing.gamma_form()
-    raise Refused(404, "slug not found")
+def post_spreads(request: Request) -> object:
+    """`POST /spreads`: by token; one whose book lacks a side is left out."""
+    spreads = {}
+    for listing, outcome in _listed(request):
+        bid, ask = listing.best(outcome, True), listing.best(outcome, False)
+        if bid is not None and ask is not None:
+            spreads[listing.market.token_ids[outcome]] = decimal_text(ask - bid)
+    return spreads
 
 
-def gamma_markets(request: Request) -> object:
-    """Gamma's `GET /markets` by `condition_ids`, `clob_token_ids` or `slug`."""
-    query = request.query
-    closed = query.get("closed")
-    rows = []
-    for listing in request.engine.listings.values():
-        market = listing.market
-        shut = listing.state in {"closed", "resolved"}
-        if (
-            query.get("condition_ids") in {None, market.condition_id}
-            and query.get("clob_token_ids") in {None, *market.token_ids}
-            and query.get("slug") in {None, market.slug}
-            and shut == (closed == "true")
-        ):
-            rows.append(listing.gamma_form())
-    return rows
-
-
-def data_positions(request: Request) -> object:
-    """The Data API's `GET /v2/positions`: what a wallet holds, settled."""
-    account = request.engine.accounts.find(_user(request))
-    held = account.tokens if account else {}
-    rows = [
-        _position(request.engine, _user(request), token_id, size)
-        for token_id, size in held.items()
-        if size
-        and token_id in request.engine.tokens
-        and request.query.get("condition") in {None, _condition(request.engine, token_id)}
+def post_last_trades(request: Request) -> object:
+    """`POST /last-trades-prices`: of the tokens that have traded."""
+    return [
+        {"token_id": listing.market.token_ids[outcome], **_last_trade(listing, outcome)}
+        for listing, outcome in _listed(request)
+        if listing.last_price is not None
     ]
-    return {"data": rows, "pagination": {"limit": len(rows), "cursor": "", "has_more": False}}
 
 
-def data_trades(request: Request) -> object:
-    """The Data API's `GET /v2/trades`: a wallet's executions, newest first."""
-    user = _user(request).lower()
-    rows = [
-        _execution(request.engine, trade, leg)
-        for trade in reversed(request.engine.trades.values())
-        if trade.status in {"MINED", "CONFIRMED"}
-        for leg in trade.legs()
-        if leg.address.lower() == user
+def get_simplified_markets(request: Request) -> object:
+    """`GET /simplified-markets`."""
+    return _market_page(request, [x.simplified_form() for x in request.engine.listings.values()])
+
+
+def get_sampling_markets(request: Request) -> object:
+    """`GET /sampling-markets`, `/sampling-simplified-markets`: those with rewards, so none here."""
+    return _market_page(request, [])
+
+
+def get_live_activity(request: Request) -> object:
+    """`GET /markets/live-activity/{condition}`: the last trades of accounts, newest first."""
+    listing = market_of(request.engine, request.argument)
+    market = listing.market
+    trades = [t for t in request.engine.trades.values() if t.condition_id == market.condition_id]
+    return [
+        {
+            "event_type": "trade",
+            "market": {
+                "condition_id": market.condition_id,
+                "asset_id": trade.token_id,
+                "question": market.question,
+                "icon": "",
+                "slug": market.slug,
+            },
+            "user": {"address": trade.address, "username": "", "pseudonym": ""},
+            "side": trade.side,
+            "size": decimal_text(trade.size),
+            "fee_rate_bps": "0",
+            "price": decimal_text(trade.price),
+            "outcome": market.outcomes[trade.outcome],
+            "outcome_index": trade.outcome,
+            "transaction_hash": trade.tx_hash,
+            "timestamp": str(trade.matched_at // 1000),
+        }
+        for trade in reversed(trades[-_ACTIVITY_MAX:])
     ]
-    return {"data": rows, "pagination": {"limit": len(rows), "cursor": "", "has_more": False}}
 
 
-def _token_ids(request: Request) -> list[str]:
+def get_builder_fees(request: Request) -> object:
+    """`GET /fees/builder-fees/{code}`: no builder charges anything here."""
+    del request
+    return {"builder_maker_fee_rate_bps": 0, "builder_taker_fee_rate_bps": 0}
+
+
+def _last_trade(listing: Listing, outcome: int) -> dict[str, object]:
+    last = listing.last(outcome)
+    if last is None:
+        return {"price": "0.5", "side": ""}
+    buys = (listing.last_side == "BUY") == (outcome == 0)
+    return {"price": decimal_text(last), "side": "BUY" if buys else "SELL"}
+
+
+def _market_page(request: Request, rows: Sequence[dict[str, object]]) -> dict[str, object]:
+    chosen, following = page_of(rows, request.query.get("next_cursor"), _MARKETS_PAGE)
+    paging = {"limit": _MARKETS_PAGE, "count": len(chosen), "next_cursor": following or END}
+    return paging | {"data": chosen}
+
+
+def _items(request: Request) -> list[dict[str, object]]:
     body = request.json()
     if not isinstance(body, list) or len(body) > _BOOKS_MAX:
         raise Refused(400, "Invalid payload")
-    return [str(item.get("token_id")) if isinstance(item, dict) else "" for item in body]
+    return [item if isinstance(item, dict) else {} for item in body]
 
 
-def _whole(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,12}", text):
-        raise Refused(400, "invalid time or fidelity")
-    return int(text)
-
-
-def _user(request: Request) -> str:
-    user = request.query.get("user", "")
-    if not is_address(user):
-        raise Refused(400, "required query param 'user' not provided")
-    return user
-
-
-def _condition(engine: Engine, token_id: str) -> str:
-    return engine.tokens[token_id].market.condition_id
-
-
-def _position(engine: Engine, user: str, token_id: str, size: int) -> dict[str, object]:
-    listing = engine.tokens[token_id]
-    market, outcome = listing.market, listing.market.token_ids.index(token_id)
-    average = _average_entry(engine, user, token_id)
-    return {
-        "proxy_wallet": user,
-        "token_id": token_id,
-        "condition_id": market.condition_id,
-        "current_size": Number(decimal_text(size)),
-        "avg_price": Number(decimal_text(average)),
-        "current_price": Number(decimal_text(_mark(listing, outcome))),
-        "status": "REDEEMABLE" if listing.state == "resolved" else "OPEN",
-        "redeemable": listing.state == "resolved",
-        "negative_risk": market.neg_risk,
-        "title": market.question,
-        "slug": market.slug,
-        "event_slug": market.event_slug,
-        "outcome": market.outcomes[outcome],
-        "outcome_index": outcome,
-        "opposite_token_id": market.token_ids[1 - outcome],
-    }
-
-
-def _average_entry(engine: Engine, user: str, token_id: str) -> int:
-    """Average price of the shares bought and still held, in millionths, rounded down."""
-    size = cost = 0
-    for trade in engine.trades.values():
-        if trade.status not in {"MINED", "CONFIRMED"}:
-            continue
-        for leg in trade.legs():
-            if leg.address.lower() != user.lower() or leg.token_id != token_id:
-                continue
-            if leg.side == "BUY":
-                size, cost = size + leg.size, cost + leg.dollars
-            elif size:
-                sold = min(size, leg.size)
-                size, cost = size - sold, cost - cost * sold // size
-    return cost * ONE // size if size else 0
-
-
-def _mark(listing: Listing, outcome: int) -> int:
-    return listing.midpoint(outcome) or listing.last(outcome) or 0
-
-
-def _execution(engine: Engine, trade: Trade, leg: Leg) -> dict[str, object]:
-    market = engine.listings[trade.condition_id].market
-    outcome = market.token_ids.index(leg.token_id)
-    return {
-        "proxy_wallet": leg.address,
-        "side": leg.side,
-        "token_id": leg.token_id,
-        "condition_id": market.condition_id,
-        "size": Number(decimal_text(leg.size)),
-        "price": Number(decimal_text(leg.dollars * ONE // leg.size)),
-        "fee": Number(decimal_text(leg.fee)),
-        "timestamp": trade.matched_at // 1000,
-        "title": market.question,
-        "slug": market.slug,
-        "event_slug": market.event_slug,
-        "outcome": market.outcomes[outcome],
-        "outcome_index": outcome,
-        "transaction_hash": trade.tx_hash,
-    }
+def _listed(request: Request) -> list[tuple[Listing, int]]:
+    """The markets and outcomes of a body `[{"token_id": …}, …]`."""
+    return [listing_of(request.engine, str(item.get("token_id"))) for item in _items(request)]

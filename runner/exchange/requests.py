@@ -17,6 +17,9 @@ MARK = {"X-Simulated": "pmrun-embedded-exchange"}
 
 Row = TypeVar("Row")
 
+END = "LTE="
+"""The cursor beyond the end of a list (reference 5.1)."""
+
 NO_BOOK = "No orderbook exists for the requested token id"
 
 

@@ -1,6 +1,5 @@
 """The private part of the API: keys, orders, cancels, own orders and trades (reference 2 to 5)."""
 
-import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
@@ -10,7 +9,7 @@ from runner.exchange.desk import Placed
 from runner.exchange.markets import decimal_text
 from runner.exchange.orders import Submission, check, read
 from runner.exchange.records import ApiKey, Order, Refused, Trade
-from runner.exchange.requests import Request, listing_of
+from runner.exchange.requests import END, Request, listing_of, page_of
 from runner.exchange.shapes import order_view, trade_view
 from runner.exchange.signatures import (
     EXCHANGE,
@@ -33,7 +32,6 @@ CANCELS_MAX = 1000
 Row = TypeVar("Row")
 
 _PAGE = 100
-_END = "LTE="
 
 
 def create_key(request: Request) -> object:
@@ -317,16 +315,9 @@ def _page(
     request: Request, rows: Sequence[Row], view: Callable[[Row], dict[str, object]]
 ) -> dict[str, object]:
     """One page of a list, from where the query's cursor points (reference 5.1)."""
-    cursor = request.query.get("next_cursor") or "MA=="
-    try:
-        start = int(base64.b64decode(cursor, validate=True))
-    except ValueError as error:
-        raise Refused(400, "next item not valid") from error
-    end = start + _PAGE
-    chosen = [view(row) for row in rows[start:end]] if start >= 0 else []
-    more = start >= 0 and end < len(rows)
-    following = base64.b64encode(str(end).encode()).decode() if more else _END
-    return {"limit": _PAGE, "count": len(chosen), "next_cursor": following, "data": chosen}
+    chosen, following = page_of(rows, request.query.get("next_cursor"), _PAGE)
+    paging = {"limit": _PAGE, "count": len(chosen), "next_cursor": following or END}
+    return paging | {"data": [view(row) for row in chosen]}
 
 
 def _seconds(text: str | None) -> int | None:

@@ -42,7 +42,7 @@ def test_prices_of_both_outcomes(ann: Trader) -> None:
         f"/midpoint?token_id={YES}": {"mid": "0.415"},
         f"/midpoint?token_id={NO}": {"mid": "0.585"},
         f"/spread?token_id={YES}": {"spread": "0.03"},
-        f"/last-trade-price?token_id={YES}": {"price": "", "side": ""},
+        f"/last-trade-price?token_id={YES}": {"price": "0.5", "side": ""},
         f"/tick-size?token_id={SNOW.token_ids[0]}": {"minimum_tick_size": 0.001},
         f"/neg-risk?token_id={SNOW.token_ids[0]}": {"neg_risk": True},
         f"/fee-rate?token_id={YES}": {"base_fee": 0},
