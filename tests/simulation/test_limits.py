@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runner import steps
 from runner.store import Latch, spool
 from tests.simulation.rig import LIMITS, NO, Rig, job, plan, simulated
 from tests.virtual_time import now, run
@@ -230,15 +231,22 @@ async def test_an_order_recorded_but_not_sent_because_of_the_halt_is_proven_unse
 ) -> None:
     async with rig.runner():
         await started(rig, one(total_shares=10))
-        # between the commit and the send of a new order
-        assert rig.reconciler is not None
-        rig.drop("two.yaml", plan("two", {"buy": job()}))
-        for _ in range(2000):
-            if rig.rows("SELECT 1 FROM orders WHERE plan = 'two'"):
-                break
-            await asyncio.sleep(0)
-        Latch(rig.state).set("drill", now())
-        await asyncio.sleep(60)
+        latch = Latch(rig.state)
+
+        def halt_once_recorded() -> None:
+            if rig.rows("SELECT 1 FROM orders WHERE plan = 'two' AND state = 'submitting'"):
+                latch.set("drill", now())
+
+        steps.arm(1, halt_once_recorded, name="pass.committed")
+        try:
+            rig.drop("two.yaml", plan("two", {"buy": job()}))
+            await asyncio.sleep(60)
+        finally:
+            steps.disarm()
+        [order] = rig.rows("SELECT order_id, state, reason FROM orders WHERE plan = 'two'")
+        assert order["state"] == "rejected"
+        assert order["reason"].startswith("TRADING_HALTED")
+        assert order["order_id"] not in {each["order_id"] for each in rig.ledger()["orders"]}
         assert live_at_exchange(rig) == 0
 
 

@@ -75,7 +75,7 @@ async def test_reads_that_lack_a_live_order_never_let_a_second_one_stand_beside_
         await started(rig, one())
         rig.fault("empty_orders")
         rig.fault("null_order")
-        for _ in range(120):
+        for _ in range(60):
             live = [o for o in rig.ledger()["orders"] if o["status"] == "LIVE"]
             assert sum(float(o["size"]) for o in live) <= 30
             await asyncio.sleep(1)
