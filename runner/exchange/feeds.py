@@ -2,7 +2,8 @@
 
 A `Session` is one connection: the driver hands it the client's text frames and sends what it
 finds in `outgoing`. Frames are prepared while the engine works and delivered by `flush`, after
-the database has committed what they tell.
+the database has committed what they tell; what networks and the exchange do to them on the way
+(`faults`) happens there too.
 
 Invariants:
     1. No frame tells anything that is not durable.
@@ -12,9 +13,12 @@ Invariants:
 import json
 from collections import deque
 from collections.abc import Callable, Mapping
+from datetime import datetime
+from heapq import heappop, heappush
 from typing import Any, Literal
 
 from runner.exchange.accounts import Accounts
+from runner.exchange.agenda import instant
 from runner.exchange.faults import Faults
 from runner.exchange.listings import Listing, dump
 from runner.exchange.markets import ONE, Side, decimal_text
@@ -22,6 +26,17 @@ from runner.exchange.records import ApiKey, Order, Trade
 from runner.exchange.shapes import order_event, trade_event
 
 Channel = Literal["/ws/market", "/ws/user"]
+
+_BOOK_KEYS = (
+    "asset_id",
+    "market",
+    "timestamp",
+    "hash",
+    "bids",
+    "asks",
+    "tick_size",
+    "last_trade_price",
+)
 
 _OUTGOING_MAX = 10_000
 """Frames waiting on one connection before it is closed as too slow."""
@@ -35,7 +50,9 @@ class Session:
         path: Which one.
 
     `outgoing` holds the text frames to send, oldest first; `on_frame` (if set) is called whenever
-    something was put there and when the exchange closed the session (`closed`).
+    something was put there and when the exchange closed the session (`closed`). `markets` is None
+    while no market was named: a user socket then hears of all of them. `overtaken` frames wait
+    for the next one to go first.
     """
 
     def __init__(self, feeds: "Feeds", path: Channel) -> None:
@@ -45,8 +62,10 @@ class Session:
         self.closed = False
         self.assets: set[str] = set()
         self.custom = False
+        self.greeted = False
         self.key: ApiKey | None = None
-        self.markets: set[str] = set()
+        self.markets: set[str] | None = None
+        self.overtaken: list[str] = []
         self._feeds = feeds
 
     def receive(self, text: str) -> None:
@@ -92,7 +111,9 @@ class Feeds:
         self._sessions: list[Session] = []
         self._waiting: list[tuple[Session, object]] = []
         self._books: dict[str, Listing] = {}
-        self._tops: dict[tuple[str, int], tuple[int | None, int | None]] = {}
+        self._tops: dict[str, tuple[int | None, int | None]] = {}
+        self._late: list[tuple[int, int, Session, str]] = []
+        self._delayed = 0
 
     def open(self, path: Channel) -> Session:
         """A new connection."""
@@ -190,6 +211,38 @@ class Feeds:
         listeners = {id(s): s for t in market.token_ids for s in self._listeners(t) if s.custom}
         self._waiting += [(session, event) for session in listeners.values()]
 
+    def new_market(self, listing: Listing, now_ms: int) -> None:
+        """Publishes that a market has opened to those who asked for such frames."""
+        market = listing.market
+        event: dict[str, object] = {
+            "event_type": "new_market",
+            "id": str(listing.number),
+            "question": market.question,
+            "market": market.condition_id,
+            "slug": market.slug,
+            "description": market.description,
+            "assets_ids": list(market.token_ids),
+            "outcomes": list(market.outcomes),
+            "event_message": {"id": str(listing.number), "slug": market.event_slug},
+            "timestamp": str(now_ms),
+            "tags": [],
+            "condition_id": market.condition_id,
+            "active": True,
+            "clob_token_ids": list(market.token_ids),
+            "order_price_min_tick_size": decimal_text(market.tick),
+        }
+        self._waiting += [(s, event) for s in self._sessions if s.custom]
+
+    def next_due(self) -> datetime | None:
+        """When the next frame that was delayed is due; None if none is."""
+        return instant(self._late[0][0]) if self._late else None
+
+    def act(self, engine: object) -> None:
+        """Delivers the delayed frame that is due next: what it tells has long been durable."""
+        del engine
+        _, _, session, text = heappop(self._late)
+        session.push(text)
+
     def flush(self, now_ms: int) -> None:
         """Delivers what waited, then the changes of every book that was touched."""
         for listing in self._listings.values():
@@ -197,17 +250,43 @@ class Feeds:
                 self._book_changes(listing, now_ms)
         self._books.clear()
         waiting, self._waiting = self._waiting, []
-        if waiting and self._faults.strike("stall_sockets"):
-            return
+        strike = self._faults.strike
+        paths = sorted({session.path for session, _ in waiting})
+        stalled = {path: strike("stall_sockets", path=path) is not None for path in paths}
+        texts: dict[int, str] = {}
         for session, event in waiting:
-            if not self._faults.strike("drop_frames"):
-                session.push(dump(event).decode())
+            if not stalled[session.path]:
+                if (text := texts.get(id(event))) is None:
+                    text = texts[id(event)] = dump(event).decode()
+                self._deliver(session, text, now_ms)
+
+    def _deliver(self, session: Session, text: str, now_ms: int) -> None:
+        """Sends a frame, or does with it what the faults want."""
+        strike, path = self._faults.strike, session.path
+        if strike("drop_frames", path=path):
+            return
+        if strike("malform_frames", path=path):
+            text = text[: len(text) // 2]
+        if fault := strike("delay_frames", path=path):
+            self._delayed += 1
+            due = now_ms + round(1000 * fault.seconds)
+            heappush(self._late, (due, self._delayed, session, text))
+            return
+        if strike("reorder_frames", path=path):
+            session.overtaken.append(text)
+            return
+        overtaken, session.overtaken = session.overtaken, []
+        again = [text] if strike("repeat_frames", path=path) else []
+        for frame in (text, *again, *overtaken):
+            session.push(frame)
 
     def _book_changes(self, listing: Listing, now_ms: int) -> None:
         book = listing.book
         touched, book.touched = sorted(book.touched), set()
         listing.changed_at = now_ms
         condition_id, tokens = listing.market.condition_id, listing.market.token_ids
+        before, top = self._tops.get(condition_id), (book.best(True), book.best(False))
+        self._tops[condition_id] = top
         listeners = {id(s): s for token in tokens for s in self._listeners(token)}
         if not listeners:
             return
@@ -227,7 +306,8 @@ class Feeds:
             if condition_id in self._books:
                 frame = book_frame(listing, outcome)
                 self._waiting += [(session, frame) for session in self._listeners(token_id)]
-            self._best_changes(listing, outcome, now_ms)
+            if before != top:
+                self._best_change(listing, outcome, now_ms)
 
     def _price_change(
         self, listing: Listing, outcome: int, bid: bool, price: int
@@ -243,14 +323,10 @@ class Feeds:
             "best_ask": decimal_text(ONE if best_ask is None else best_ask),
         }
 
-    def _best_changes(self, listing: Listing, outcome: int, now_ms: int) -> None:
+    def _best_change(self, listing: Listing, outcome: int, now_ms: int) -> None:
         token_id = listing.market.token_ids[outcome]
-        top = listing.best(outcome, True), listing.best(outcome, False)
-        key = (listing.market.condition_id, outcome)
-        if self._tops.get(key) == top:
-            return
-        self._tops[key] = top
-        bid, ask = top[0] or 0, ONE if top[1] is None else top[1]
+        bid, best_ask = listing.best(outcome, True) or 0, listing.best(outcome, False)
+        ask = ONE if best_ask is None else best_ask
         event: dict[str, object] = {
             "event_type": "best_bid_ask",
             "market": listing.market.condition_id,
@@ -265,12 +341,12 @@ class Feeds:
     def _market_frame(self, session: Session, message: dict[str, Any]) -> None:
         assets = message.get("assets_ids", [])
         operation = message.get("operation")
-        if message.get("type") != "market" and operation not in ("subscribe", "unsubscribe"):
+        first = message.get("type") == "market"
+        changes = session.greeted and operation in ("subscribe", "unsubscribe")
+        if not (first or changes) or not isinstance(assets, list):
             session.push("INVALID OPERATION")
             return
-        if not isinstance(assets, list):
-            session.push("INVALID OPERATION")
-            return
+        session.greeted = True
         session.custom = bool(message.get("custom_feature_enabled", session.custom))
         known = [asset for asset in assets if isinstance(asset, str) and asset in self._tokens]
         if operation == "unsubscribe":
@@ -290,11 +366,11 @@ class Feeds:
                 session.close()
                 return
         given = message.get("markets")
-        markets = [m for m in given if isinstance(m, str)] if isinstance(given, list) else []
+        markets = {m for m in given if isinstance(m, str)} if isinstance(given, list) else set()
         if message.get("operation") == "unsubscribe":
-            session.markets.difference_update(markets)
-        else:
-            session.markets.update(markets)
+            session.markets = None if session.markets is None else session.markets - markets
+        elif markets:
+            session.markets = (session.markets or set()) | markets
 
     def _book_of(self, token_id: str) -> dict[str, object]:
         listing = self._tokens[token_id]
@@ -307,13 +383,17 @@ class Feeds:
         return [
             session
             for session in self._sessions
-            if session.key is not None and (not session.markets or condition_id in session.markets)
+            if session.key is not None
+            and (session.markets is None or condition_id in session.markets)
         ]
 
 
 def book_frame(listing: Listing, outcome: int) -> dict[str, object]:
-    """A whole side-by-side book, as the market channel sends it."""
-    return {"event_type": "book", **listing.summary(outcome)}
+    """A whole book as the market channel sends it: every value is text (reference 6.1).
+
+    Its hash is that of `GET /book`, which has two more keys.
+    """
+    return {"event_type": "book", **{key: listing.summary(outcome)[key] for key in _BOOK_KEYS}}
 
 
 def _address(session: Session) -> str:
