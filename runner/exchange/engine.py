@@ -93,7 +93,7 @@ class Engine(Desk):
         self.made_at = instant(state.made_at)
         self.down_until = 0
         self.post_only_until = 0
-        self._traders: list[Traders] = []
+        self._traders: list[Traders] = [feeds]
         self._load()
 
     def now(self) -> datetime:
