@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import get_args
 
-from runner.exchange import control, data_api, gamma, queries, trading
+from runner.exchange import absent, control, data_api, gamma, queries, trading
 from runner.exchange.engine import Engine
 from runner.exchange.feeds import Channel, Session
 from runner.exchange.listings import dump
@@ -54,6 +54,9 @@ _PUBLIC: Mapping[tuple[str, str], Handler] = {
     ("GET", "/sampling-simplified-markets"): queries.get_sampling_markets,
     ("GET", "/markets/live-activity/{}"): queries.get_live_activity,
     ("GET", "/fees/builder-fees/{}"): queries.get_builder_fees,
+    ("GET", "/rewards/markets/current"): absent.reward_markets,
+    ("GET", "/rewards/markets/multi"): absent.reward_markets,
+    ("GET", "/rewards/markets/{}"): absent.reward_markets,
     ("GET", "/gamma/markets/slug/{}"): gamma.market_by_slug,
     ("GET", "/gamma/markets/{}"): gamma.market_by_id,
     ("GET", "/gamma/markets"): gamma.markets,
@@ -82,6 +85,13 @@ _PRIVATE: Mapping[tuple[str, str], Handler] = {
     ("GET", "/data/order/{}"): trading.get_order,
     ("GET", "/data/orders"): trading.get_orders,
     ("GET", "/data/trades"): trading.get_trades,
+    ("GET", "/data/pre-migration-orders"): absent.old_orders,
+    ("GET", "/order-scoring"): absent.scoring,
+    ("POST", "/orders-scoring"): absent.many_scoring,
+    ("GET", "/rewards/user"): absent.earnings,
+    ("GET", "/rewards/user/markets"): absent.earnings,
+    ("GET", "/rewards/user/total"): absent.total_earnings,
+    ("GET", "/rewards/user/percentages"): absent.reward_percentages,
     ("GET", "/balance-allowance"): trading.balance,
     ("GET", "/balance-allowance/update"): trading.refresh_balance,
     ("POST", "/v1/heartbeats"): trading.heartbeat,

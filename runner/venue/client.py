@@ -304,13 +304,15 @@ class Venue:
     async def last_trade(self, token_id: str) -> Decimal | None:
         """The price of a token's last trade; None before the first.
 
+        Before the first, the API tells 0.5 and an empty side (its reference, get-last-trade-price).
+
         Raises:
             VenueUnreachable: no readable answer.
         """
         found = await self._requests.read("/last-trade-price", {"token_id": token_id})
         with self._requests.reading("/last-trade-price"):
-            price = mapping(found).get("price")
-            return None if price in ("", None) else exact(price)
+            last = mapping(found)
+            return exact(last.get("price")) if last.get("side") else None
 
     async def _condition(self, ref: MarketRef) -> str:
         if ref.token_id is not None:
