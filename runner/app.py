@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import secrets  # noqa: TID251 - this is the app that hands it out
 import signal
 import sqlite3
@@ -22,7 +23,13 @@ import structlog
 from pydantic import SecretStr
 from rich.live import Live
 
-from runner.core.errors import PlanError, PmrunError, VenueRefused, VenueUnreachable
+from runner.core.errors import (
+    PlanError,
+    PmrunError,
+    SafetyRefusal,
+    VenueRefused,
+    VenueUnreachable,
+)
 from runner.core.money import plain
 from runner.core.plan import MarketRef
 from runner.plan_folder import PlanFolder, Watcher
@@ -38,7 +45,7 @@ from runner.venue.streams import Streams
 from runner.venue.wire import Hosts, HttpWire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from runner.core.model import Book, MarketInfo
     from runner.core.plan_changes import Scan
@@ -75,16 +82,18 @@ def run(*, plans: Path, state: Path, exchange: str, until_done: bool, settings: 
     state.parent.mkdir(parents=True, exist_ok=True)
     lock = RunnerLock.acquire(state)
     try:
-        place = _exchange(exchange, state, settings)
-        logs.configure(
-            level=settings.logging.level,
-            style=settings.logging.format,
-            file=settings.log_file(state),
-            secrets=[place.key],
-            terminal=not sys.stdout.isatty(),
-        )
         store = Store.open(state)
         try:
+            key = _trading_key(exchange, state, settings)
+            _claim(store, state, _address(key))
+            place = _exchange(exchange, state, key)
+            logs.configure(
+                level=settings.logging.level,
+                style=settings.logging.format,
+                file=settings.log_file(state),
+                secrets=[key],
+                terminal=not sys.stdout.isatty(),
+            )
             asyncio.run(_run(plans, state, store, place, settings, until_done=until_done))
         except sqlite3.OperationalError as error:
             # nothing is sent that was not committed: ending here loses nothing
@@ -94,6 +103,25 @@ def run(*, plans: Path, state: Path, exchange: str, until_done: bool, settings: 
     finally:
         lock.release()
     return 0
+
+
+def _claim(store: Store, state: Path, account: str) -> None:
+    """A database is of one account for good.
+
+    To another account its orders look as if they had ended, and would be placed a second time.
+
+    Raises:
+        SafetyRefusal: it is another account's.
+    """
+    with store.transaction(now()) as tx:
+        owner = tx.runner("account")
+        if owner is None:
+            tx.set_runner("account", account)
+        elif owner != account:
+            raise SafetyRefusal(
+                f"{state} is the database of account {owner}, and this key is that of {account}: "
+                "use that key, or another --state"
+            )
 
 
 async def _run(
@@ -200,15 +228,21 @@ async def _venue(
 # which exchange
 
 
-def _exchange(exchange: str, state: Path, settings: Settings) -> Exchange:
+def _trading_key(exchange: str, state: Path, settings: Settings) -> SecretStr:
+    """The key that signs: the paper account's own, or for a URL that of the settings."""
     if exchange == "embedded":
-        return join_embedded(state)
+        return _paper_key(state)
     if settings.private_key is None:
         raise PlanError("PMRUN_PRIVATE_KEY: set it in .env; a URL trades with the settings' key")
-    place = Exchange(exchange, settings.private_key)
-    record = {"url": exchange, "pid": None, "account": _address(place.key)}
-    _write_private(state.parent / "exchange.json", json.dumps(record))
-    return place
+    return settings.private_key
+
+
+def _exchange(exchange: str, state: Path, key: SecretStr) -> Exchange:
+    if exchange == "embedded":
+        return join_embedded(state)
+    record = {"url": exchange, "pid": None, "account": _address(key)}
+    _write_private(_record_path(state), json.dumps(record))
+    return Exchange(exchange, key)
 
 
 def join_embedded(state: Path, *, scenario: str | None = None) -> Exchange:
@@ -221,8 +255,7 @@ def join_embedded(state: Path, *, scenario: str | None = None) -> Exchange:
         VenueUnreachable: it does not come up.
     """
     state.parent.mkdir(parents=True, exist_ok=True)
-    key = _paper_key(state.parent / "paper.key")
-    record = state.parent / "exchange.json"
+    key = _paper_key(state)
     known = recorded(state)
     if known is not None and _answers(known["url"]):
         return Exchange(known["url"], key, known.get("pid"))
@@ -232,7 +265,7 @@ def join_embedded(state: Path, *, scenario: str | None = None) -> Exchange:
     if not ledger(place.url, address)["accounts"]:
         funds = {"address": address, "cash": PAPER_CASH, "tokens": {}}
         _control(place.url, "/_exchange/accounts", funds)
-    _write_private(record, json.dumps({**started, "account": address}))
+    _write_private(_record_path(state), json.dumps({**started, "account": address}))
     return place
 
 
@@ -246,13 +279,26 @@ def ledger(url: str, address: str) -> dict[str, Any]:
     return found
 
 
+def _record_path(state: Path) -> Path:
+    return state.parent / "exchange.json"
+
+
 def recorded(state: Path) -> dict[str, Any] | None:
-    """The exchange recorded beside the database, or None."""
+    """The exchange recorded beside the database, or None.
+
+    Raises:
+        VenueUnreachable: the record is there and says nothing.
+    """
+    path = _record_path(state)
     try:
-        found: dict[str, Any] = json.loads((state.parent / "exchange.json").read_text("utf-8"))
+        found = json.loads(path.read_text("utf-8"))
+        return {name: found[name] for name in ("url", "pid", "account")}
     except FileNotFoundError:
         return None
-    return found
+    except (ValueError, KeyError, TypeError):
+        raise VenueUnreachable(
+            f"{path}: does not name an exchange: remove it, and `pmrun up` writes it anew"
+        ) from None
 
 
 def _start_embedded(folder: Path, scenario: str | None) -> dict[str, Any]:
@@ -317,11 +363,25 @@ def _control(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
         raise VenueUnreachable(f"{url}: {error}") from None
 
 
-def _paper_key(path: Path) -> SecretStr:
-    """The paper account's throwaway key: made once, kept beside the database, 0600."""
+def _paper_key_path(state: Path) -> Path:
+    return state.parent / "paper.key"
+
+
+def _paper_key(state: Path) -> SecretStr:
+    """The paper account's throwaway key: made once, kept beside the database, 0600.
+
+    Raises:
+        SafetyRefusal: the file holds no key.
+    """
+    path = _paper_key_path(state)
     if not path.exists():
         _write_private(path, "0x" + secrets.token_hex(32))
-    return SecretStr(path.read_text("utf-8").strip())
+    text = path.read_text("utf-8", errors="replace").strip()
+    if not re.fullmatch(r"0x[0-9a-f]{64}", text):
+        raise SafetyRefusal(
+            f"{path}: holds no key: put the right file back, or start a new --state"
+        )
+    return SecretStr(text)
 
 
 def _address(key: SecretStr) -> str:
@@ -339,32 +399,45 @@ def _write_private(path: Path, text: str) -> None:
     temporary.rename(path)
 
 
-def _known_exchange(state: Path, settings: Settings | None) -> Exchange:
-    """The exchange of the commands that work without a runner."""
+def _known_exchange(state: Path, settings: Settings) -> Exchange:
+    """The exchange of the commands that work without a runner, as the account that trades there.
+
+    Raises:
+        VenueUnreachable: none is recorded.
+        SafetyRefusal: the account's key is not at hand. Any other key would find nothing live.
+    """
     known = recorded(state)
     if known is None:
         raise VenueUnreachable(f"no exchange is recorded beside {state}: `pmrun up` records it")
-    key_file = state.parent / "paper.key"
-    if known.get("pid") is None and settings is not None and settings.private_key is not None:
-        return Exchange(known["url"], settings.private_key)
-    return Exchange(known["url"], _paper_key(key_file), known.get("pid"))
+    key = settings.private_key
+    if _paper_key_path(state).exists() and (key is None or _address(key) != known["account"]):
+        key = _paper_key(state)
+    if key is None or _address(key) != known["account"]:
+        raise SafetyRefusal(
+            f"only the key of account {known['account']} can cancel its orders: "
+            "set it as PMRUN_PRIVATE_KEY, and run the command again"
+        )
+    return Exchange(known["url"], key, known["pid"])
 
 
 # the commands that work without a runner
 
 
-def halt(state: Path, reason: str, settings: Settings) -> int:
+def halt(state: Path, reason: str, settings: Callable[[], Settings]) -> int:
     """Latch first, then cancel until the exchange shows nothing of ours live.
 
-    With a runner alive it does the same beside it: a cancel may be sent twice.
+    With a runner alive it does the same beside it: a cancel may be sent twice. The settings are
+    read after the latch is set: broken ones must not keep it open.
 
     Raises:
-        SafetyRefusal: there is no state database.
+        SafetyRefusal: the latch is set, but the account's key is not at hand.
         VenueUnreachable: the latch is set, but what is live could not be cancelled.
     """
-    Latch(state).set(reason, now())
-    print(f"halted: no new order will be sent ({state}.halt)", file=sys.stderr)
-    return _sweep(state, settings, f"halt: {reason}", write=holder(state) is None)
+    state.parent.mkdir(parents=True, exist_ok=True)
+    latch = Latch(state)
+    latch.set(reason, now())
+    print(f"halted: no new order will be sent ({latch.path})", file=sys.stderr)
+    return _sweep(state, settings(), f"halt: {reason}", write=holder(state) is None)
 
 
 def cancel_all(state: Path, reason: str, settings: Settings) -> int:
@@ -373,6 +446,8 @@ def cancel_all(state: Path, reason: str, settings: Settings) -> int:
     Raises:
         SafetyRefusal: a runner has come up meanwhile: ask it.
     """
+    if _nothing_here(state):
+        return 0
     lock = RunnerLock.acquire(state)
     try:
         store = Store.open(state)
@@ -388,9 +463,15 @@ def cancel_all(state: Path, reason: str, settings: Settings) -> int:
         lock.release()
 
 
+def _nothing_here(state: Path) -> bool:
+    if state.is_file():
+        return False
+    print(f"{state}: no state database: nothing of ours to cancel", file=sys.stderr)
+    return True
+
+
 def _sweep(state: Path, settings: Settings, why: str, *, write: bool) -> int:
-    if not state.is_file():
-        print("no state database: nothing of ours to cancel", file=sys.stderr)
+    if _nothing_here(state):
         return 0
     place = _known_exchange(state, settings)
 

@@ -69,6 +69,11 @@ def main() -> NoReturn:
     except PmrunError as error:
         _say(str(error))
         sys.exit(_exit_code(error))
+    except OSError as error:
+        if error.filename is None:
+            raise  # of no file that the user could see to
+        _say(f"{error.filename}: {error.strerror}")
+        sys.exit(1)
     sys.exit(0)
 
 
@@ -277,7 +282,7 @@ def halt(
     """Emergency stop: nothing new is sent, and all of ours is cancelled. Survives restarts."""
     from runner import app as runner_app
 
-    sys.exit(runner_app.halt(state, reason, _settings(config)))
+    sys.exit(runner_app.halt(state, reason, lambda: _settings(config)))
 
 
 @app.command(epilog='\b\nExample:\n  pmrun unhalt --reason "checked with the exchange"')

@@ -13,6 +13,7 @@ armed, every limit is small. `runner.example.yaml` and `.env.example` document e
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,7 @@ def load(config: Path | None = None, *, env_file: Path = ENV_FILE) -> Settings:
     variables = dict(os.environ)
     if env_file.exists():
         _check_permissions(env_file, 0o077, "chmod 600")
-        variables |= {name: value or "" for name, value in dotenv_values(env_file).items()}
+        variables |= _variables_of(env_file)
     problems = document.unknown() + _unknown_variables(variables)
     try:
         settings = Settings(_env_file=env_file, **document.values)
@@ -64,11 +65,20 @@ def load(config: Path | None = None, *, env_file: Path = ENV_FILE) -> Settings:
     raise PlanError("\n".join(problems))
 
 
+def _variables_of(env_file: Path) -> dict[str, str]:
+    try:
+        return {name: value or "" for name, value in dotenv_values(env_file).items()}
+    except UnicodeDecodeError:
+        raise PlanError(f"{env_file}: is not UTF-8 text") from None
+
+
 def _check_permissions(path: Path, forbidden: int, cure: str) -> None:
     try:
         status = path.stat()
     except FileNotFoundError:
         raise PlanError(f"{path}: there is no such settings file") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise PlanError(f"{path}: is not a file: settings are read from a regular one")
     if status.st_uid not in {os.geteuid(), 0}:
         raise SafetyRefusal(f"{path}: belongs to another user; settings must be your own")
     if status.st_mode & forbidden:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from runner.steps import Step, reach
 
@@ -22,16 +22,16 @@ class Latch:
     """The latch of one database."""
 
     def __init__(self, state: Path) -> None:
-        self._path = state.with_name(state.name + ".halt")
+        self.path: Final = state.with_name(state.name + ".halt")
 
     def is_set(self) -> bool:
         """Whether trading is halted. One stat: cheap enough for every POST."""
-        return self._path.exists()
+        return self.path.exists()
 
     def reason(self) -> str | None:
         """Why it is set, or None when it is not."""
         try:
-            text = self._path.read_text(encoding="utf-8")
+            text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
         try:
@@ -44,7 +44,7 @@ class Latch:
         """Set it, durably. Setting it again keeps the first reason."""
         text = json.dumps({"reason": reason, "at": now.isoformat()})
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             return
         try:
@@ -57,11 +57,11 @@ class Latch:
 
     def clear(self) -> None:
         """Clear it, durably."""
-        self._path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
         self._sync_folder()
 
     def _sync_folder(self) -> None:
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
         finally:

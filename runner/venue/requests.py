@@ -131,14 +131,15 @@ class Requests:
             try:
                 body = _body(answer)
             except Unreadable as error:
-                said = f"{answer.status}: {error}"
+                said = f"GET {path}: {answer.status}: {error}"
                 continue
             if answer.status == 200:
                 return body
-            said = f"{answer.status}: {error_text(body) if isinstance(body, dict) else ''}"
+            told = error_text(body) if isinstance(body, dict) else ""
+            said = f"GET {path}: {answer.status}: {told}"
             if answer.status not in _AGAIN:
                 break
-        raise VenueUnreachable(self.redact(f"GET {path}: {said}"))
+        raise VenueUnreachable(self.redact(said))
 
     async def pages(self, path: str, query: Mapping[str, str]) -> list[Any]:
         """Every row of a paged list (reference 5.1).
