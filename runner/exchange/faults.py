@@ -67,7 +67,7 @@ OPTIONS: Mapping[FaultName, frozenset[str]] = {
     "stale_balance": _REQUEST,
     "change_tick": _REQUEST | {"tick"},
     "jump_clock": _REQUEST | {"seconds"},
-    "fill_before_cancel": frozenset(),
+    "fill_before_cancel": _REQUEST,
     "venue_cancel": frozenset({"seconds"}),
     "fail_trade": frozenset({"size_returns"}),
     "retry_trade": frozenset(),

@@ -25,10 +25,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from runner.exchange.engine import Engine
-from runner.exchange.markets import ONE, MarketConfig, Side, TimeInForce
-
-LOT = 10_000
-"""Step of an order's size: a hundredth of a share (reference 3.4)."""
+from runner.exchange.markets import LOT, ONE, MarketConfig, Side, TimeInForce
 
 REACH_TICKS = 2
 """How far past the fair price a taker goes."""

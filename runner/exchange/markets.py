@@ -16,6 +16,9 @@ ProtocolVersion = Literal["v1", "v2"]
 ONE = 1_000_000
 """One dollar, one share, or a probability of one, in millionths."""
 
+LOT = 10_000
+"""Step of an order's size: a hundredth of a share (reference 3.4)."""
+
 _AMOUNT_DECIMALS = {100_000: 3, 10_000: 4, 5_000: 5, 2_500: 6, 1_000: 5, 100: 6}
 
 TICKS = frozenset(_AMOUNT_DECIMALS)

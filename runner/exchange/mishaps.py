@@ -14,7 +14,9 @@ from http import HTTPStatus
 from runner.exchange.engine import Engine
 from runner.exchange.faults import Fault, FaultName
 from runner.exchange.listings import dump
-from runner.exchange.markets import millionths
+from runner.exchange.markets import LOT, ONE, Side, millionths
+from runner.exchange.matching import Want
+from runner.exchange.records import Order
 from runner.exchange.requests import MARK, Request, Response
 
 _END = "LTE="
@@ -24,6 +26,9 @@ _TEXTS = {
     500: "could not run the execution",
     503: "Trading is currently disabled. Check polymarket.com for updates",
 }
+_DEPTH = 10**9 * ONE
+"""More than ever stands in a book."""
+
 _LISTS = frozenset({"/data/orders", "/data/trades"})
 _REMEMBERED_REQUESTS = 1_000
 """Different reads whose answers are kept for `stale_answer`; the oldest are forgotten first."""
@@ -60,6 +65,8 @@ class Mishaps:
             return _lost(fault)
         if (request.method, request.path) in {("POST", "/order"), ("POST", "/orders")}:
             self._change_tick(request)
+        elif request.method == "DELETE":
+            self._fill(request)
         return None
 
     def returning(self, request: Request, response: Response) -> Response:
@@ -133,6 +140,31 @@ class Mishaps:
         if listings and (fault := self._strike("change_tick", request)):
             for condition_id in dict.fromkeys(x.market.condition_id for x in listings):
                 self._engine.set_tick(condition_id, millionths(fault.tick))
+
+    def _fill(self, request: Request) -> None:
+        """Somebody takes an order, and what stands before it, just before its cancel arrives."""
+        engine = self._engine
+        for order in self._named(request):
+            book = engine.listings[order.condition_id].book
+            if book.resting(order.order_id) and self._strike("fill_before_cancel", request):
+                want = Want(not order.bid, order.book_price, _DEPTH)
+                size = 0
+                for fill in book.plan(want):
+                    size += fill.size
+                    if fill.order_id == order.order_id:
+                        break
+                side: Side = "SELL" if order.bid else "BUY"
+                lots = size + -size % LOT
+                engine.house_order(order.condition_id, 0, side, order.book_price, lots, "FAK")
+
+    def _named(self, request: Request) -> list[Order]:
+        """The orders that a cancel is for, as far as that is easily seen."""
+        orders = self._engine.orders
+        if request.path.startswith("/cancel-"):
+            signer = request.headers.get("poly_address", "").lower()
+            return [order for order in orders.values() if order.signer.lower() == signer]
+        legs = (leg.get("orderID") if isinstance(leg, dict) else leg for leg in _legs(request))
+        return [orders[leg] for leg in legs if isinstance(leg, str) and leg in orders]
 
 
 def order_token(leg: object) -> str:

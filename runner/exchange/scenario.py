@@ -28,8 +28,8 @@ from pydantic import ValidationError
 from runner.exchange import scenario_schema as schema
 from runner.exchange.engine import Traders
 from runner.exchange.faults import Fault
-from runner.exchange.flow import LOT, Flow, FlowStyle, StandingBook
-from runner.exchange.markets import ONE, MarketConfig, Side, decimal_text
+from runner.exchange.flow import Flow, FlowStyle, StandingBook
+from runner.exchange.markets import LOT, ONE, MarketConfig, Side, decimal_text
 from runner.exchange.replay import Pace, Recording, RecordingError, Replay, load_recording
 from runner.exchange.yamldoc import Document, Loc, Problem, parse
 
