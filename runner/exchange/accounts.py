@@ -1,8 +1,6 @@
 """Wallets and API keys.
 
-A wallet's `cash` and `tokens` are settled. What it may still promise is less: open orders reserve
-(reference 3.9, "sum of active orders"), and what matched but has not settled is held back ("sum
-of matched orders"); what a trade brings counts only once it has settled.
+A wallet's `cash` and `tokens` are settled. What it may still promise is less (see `credit`).
 
 API credentials are drawn from the exchange's seed, the address and the nonce, so that deriving
 gives the same ones again.
@@ -14,47 +12,21 @@ import hmac
 import re
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from eth_utils.address import is_address
 
-from runner.exchange.records import Account, ApiKey, Order, Refused, Trade, dollars
+from runner.exchange.records import (
+    Account,
+    ApiKey,
+    Refused,
+    Standing,
+    WalletType,
+)
 from runner.exchange.signatures import auth_hash, checksummed, recover, request_hmac
-
-ALLOWANCE = str(2**256 - 1)
-"""Every account of the embedded exchange has approved every contract without limit."""
 
 _SHORT = re.compile(r"[0-9]{1,18}")
 _MOST = 10**18
 _UNAUTHORIZED = "Unauthorized/Invalid api key"
-
-
-@dataclass(frozen=True, slots=True)
-class Funds:
-    """What an account has of one asset, and what of it is promised; in base units."""
-
-    balance: int
-    active: int
-    matched: int
-
-    def refuse_beyond(self, amount: int) -> None:
-        """Refuses an order that needs more than is free.
-
-        Raises:
-            Refused: 400 with the sums (reference 3.9).
-        """
-        if self.balance - self.active - self.matched >= amount:
-            return
-        sums = f"balance: {self.balance}"
-        if self.active:
-            sums += f", sum of active orders: {self.active}"
-        if self.matched:
-            sums += f", sum of matched orders: {self.matched}"
-        raise Refused(
-            400,
-            f"not enough balance / allowance: the balance is not enough -> {sums}, "
-            f"order amount (inc. fees): {amount}",
-        )
 
 
 class Accounts:
@@ -91,10 +63,31 @@ class Accounts:
         if signature_type == 0:
             return self._accounts.get(signer)
         owned = (a for a in self._accounts.values() if a.signer == signer and a.address != signer)
-        return next(owned, None)
+        return next((a for a in owned if a.wallet_type in {None, signature_type}), None)
+
+    def controls(self, signer: str, maker: str, signature_type: int) -> bool:
+        """Whether a signer's signature of that type moves a wallet's funds (reference 2.3)."""
+        if signature_type == 0:
+            return maker == signer
+        wallet = self._accounts.get(maker)
+        return (
+            wallet is not None
+            and wallet.signer == signer != maker
+            and wallet.wallet_type in {None, signature_type}
+        )
+
+    def standing(self, address: str) -> Standing:
+        """How the exchange stands to an address; addresses it doesn't know are open."""
+        account = self._accounts.get(checksummed(address))
+        return account.standing if account else "open"
 
     def fund(
-        self, address: str, cash: int, tokens: Mapping[str, int], signer: str | None
+        self,
+        address: str,
+        cash: int,
+        tokens: Mapping[str, int],
+        signer: str | None,
+        wallet_type: WalletType | None = None,
     ) -> Account:
         """Adds cash and tokens to a wallet, opening it if need be.
 
@@ -102,10 +95,13 @@ class Accounts:
             address: The wallet.
             cash: Millionths of a dollar.
             tokens: Millionths of a share by token id.
-            signer: Who signs for it (signature types 1 and 2); None for itself.
+            signer: Who signs for it: the key that controls a proxy, safe or deposit wallet
+                (signature types 1 to 3). None for itself, or as it is.
+            wallet_type: Which of the three it is; None: any of them, or as it is.
 
         Raises:
-            Refused: 400, if an address is none or an amount is negative.
+            Refused: 400, if an address is none, an amount is negative, or a wallet of a key's
+                own is given a type.
         """
         if not is_address(address) or (signer is not None and not is_address(signer)):
             raise Refused(400, "not an address")
@@ -119,6 +115,10 @@ class Accounts:
         self._accounts[name] = account
         if signer is not None:
             account.signer = checksummed(signer)
+        if wallet_type is not None:
+            if account.signer == name:
+                raise Refused(400, "signature_type: only of a wallet with another signer")
+            account.wallet_type = wallet_type
         account.cash += cash
         account.tokens |= held
         return account
@@ -210,27 +210,6 @@ class Accounts:
 
     def _draw(self, what: str, name: str) -> bytes:
         return hmac.digest(self._seed, f"{what}/{name}".encode(), hashlib.sha256)
-
-
-def cash_funds(account: Account, orders: Iterable[Order], unsettled: Iterable[Trade]) -> Funds:
-    """The account's cash, and what its open buys and unsettled trades have promised of it."""
-    active = sum(dollars(order.price, order.leaves) for order in orders if order.side == "BUY")
-    legs = (leg for trade in unsettled for leg in trade.legs() if leg.address == account.address)
-    return Funds(account.cash, active, sum(leg.gives_cash for leg in legs))
-
-
-def token_funds(
-    account: Account, token_id: str, orders: Iterable[Order], unsettled: Iterable[Trade]
-) -> Funds:
-    """The account's shares of a token, and what its open sells and unsettled trades promise."""
-    sells = (order for order in orders if order.side == "SELL" and order.token_id == token_id)
-    matched = sum(
-        leg.gives_tokens
-        for trade in unsettled
-        for leg in trade.legs()
-        if leg.address == account.address and leg.token_id == token_id
-    )
-    return Funds(account.tokens.get(token_id, 0), sum(o.leaves for o in sells), matched)
 
 
 def _same(known: str, given: str) -> bool:

@@ -1,7 +1,7 @@
 """The exchange's own control face, `/_exchange` (contract 6): the truth, and what may befall it."""
 
 from collections.abc import Callable, Mapping
-from typing import cast, get_args
+from typing import Literal, cast, get_args
 
 from eth_utils.address import is_address
 from pydantic import ValidationError
@@ -9,7 +9,15 @@ from pydantic import ValidationError
 from runner.exchange.agenda import instant
 from runner.exchange.faults import Fault
 from runner.exchange.markets import MarketState, decimal_text, millionths
-from runner.exchange.records import Order, Refused, Trade
+from runner.exchange.records import (
+    UNLIMITED,
+    Approval,
+    Order,
+    Refused,
+    Standing,
+    Trade,
+    WalletType,
+)
 from runner.exchange.requests import Request, market_of
 from runner.exchange.signatures import checksummed
 
@@ -68,23 +76,34 @@ def markets(request: Request) -> object:
 def fund(request: Request) -> object:
     """`POST /_exchange/accounts`: adds `cash` and `tokens` to an account.
 
-    `signer` names who signs for a proxy wallet or safe (signature types 1 and 2).
+    `signer` names the key that signs for a contract wallet and `signature_type` what kind it is
+    (1 proxy, 2 safe, 3 deposit wallet; without it the wallet answers to any of them). `standing`
+    says how the exchange stands to the address, `allowances` what contracts may move:
+    `{"COLLATERAL" | "CONDITIONAL": {spender: dollars, or "unlimited"}}` (tokens: "0" or that).
     """
-    body = _object(request, {"address", "cash", "tokens", "signer"})
-    tokens = body.get("tokens", {})
-    if not isinstance(tokens, dict):
-        raise Refused(400, "tokens: an object of shares by token id")
-    signer = body.get("signer")
-    account = request.engine.fund(
+    keys = {"address", "cash", "tokens", "signer", "signature_type", "standing", "allowances"}
+    body, engine = _object(request, keys), request.engine
+    signer, kind, standing = (body.get(k) for k in ("signer", "signature_type", "standing"))
+    if kind not in (None, *get_args(WalletType)):
+        raise Refused(400, "signature_type: 1, 2 or 3")
+    if standing not in (None, *get_args(Standing)):
+        raise Refused(400, f"standing: one of {', '.join(get_args(Standing))}")
+    approvals = _approvals(body.get("allowances", {}))
+    account = engine.fund(
         str(body.get("address", "")),
         _amount(body.get("cash", "0")),
-        {str(token): _amount(size) for token, size in tokens.items()},
+        {token: _amount(size) for token, size in _entries(body, "tokens").items()},
         None if signer is None else str(signer),
+        cast("WalletType | None", kind),
     )
+    account.allowances |= approvals
+    if standing is not None:
+        account.standing = cast("Standing", standing)
     return {
         "address": account.address,
         "cash": decimal_text(account.cash),
         "tokens": {token: decimal_text(size) for token, size in account.tokens.items()},
+        "standing": account.standing,
     }
 
 
@@ -177,8 +196,30 @@ def _object(request: Request, keys: set[str]) -> dict[str, object]:
     return body
 
 
+def _entries(body: dict[str, object], key: str) -> dict[str, object]:
+    value = body.get(key, {})
+    if not isinstance(value, dict):
+        raise Refused(400, f"{key}: an object")
+    return value
+
+
+def _approvals(value: object) -> dict[Approval, int]:
+    """Allowances as given: by asset, by spender."""
+    assets: tuple[Literal["COLLATERAL"], Literal["CONDITIONAL"]] = ("COLLATERAL", "CONDITIONAL")
+    if not isinstance(value, dict) or not value.keys() <= set(assets):
+        raise Refused(400, f"allowances: an object with the keys {', '.join(assets)}")
+    given = [(asset, *entry) for asset in assets for entry in _entries(value, asset).items()]
+    for asset, spender, amount in given:
+        if not is_address(spender) or (asset == "CONDITIONAL" and amount not in ("0", "unlimited")):
+            raise Refused(400, f"allowances: {asset}: {spender}: {amount}")
+    return {
+        (asset, checksummed(spender)): UNLIMITED if amount == "unlimited" else _amount(amount)
+        for asset, spender, amount in given
+    }
+
+
 def _amount(value: object) -> int:
-    """A decimal given as text or as a whole number."""
+    """A decimal given as text or as a whole number; nothing below zero is an amount."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise Refused(400, f"a decimal as text, please: {value!r}")
     try:

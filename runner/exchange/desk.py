@@ -11,11 +11,12 @@ Invariants:
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
-from runner.exchange.accounts import Accounts, Funds, cash_funds, token_funds
+from runner.exchange.accounts import Accounts
 from runner.exchange.agenda import Agenda
+from runner.exchange.credit import Funds, Views, cash_funds, spenders, token_funds
 from runner.exchange.feeds import Feeds
 from runner.exchange.listings import Listing
 from runner.exchange.markets import ONE, Side, TimeInForce, decimal_text
@@ -77,6 +78,7 @@ class Desk:
         self.listings = listings
         self.accounts = accounts
         self.orders: dict[str, Order] = {}
+        self.views = Views()
         self._clearing = clearing
         self._feeds = feeds
         self._state = state
@@ -122,11 +124,15 @@ class Desk:
         orders = self._open.get(account.address, {}).values()
         return token_funds(account, token_id, orders, self._clearing.unsettled.values())
 
-    def submit(self, order: Order) -> Placed:
+    def submit(self, order: Order, *, stale_balance: bool = False) -> Placed:
         """Takes an order that is signed and well-formed: matches it, and rests what is left.
 
         A GTC or GTD buy that meets better prices stops at its shares, a FAK or FOK buy at its
         dollars (reference 3.7 leaves the first open).
+
+        Args:
+            order: What was posted.
+            stale_balance: Whether funds are judged by the balance as it was last looked at.
 
         Raises:
             Refused: 400 with the text of reference 3.9.
@@ -147,7 +153,7 @@ class Desk:
             )
         want = _want(order)
         fills = listing.book.plan(want)
-        self._check_funds(order, listing, fills, crosses)
+        self._check_funds(order, listing, fills, crosses, stale_balance)
         self.orders[order.order_id] = order
         self._state.note(order)
         if order.time_in_force == "FOK" and not listing.book.satisfies(want, fills):
@@ -173,13 +179,16 @@ class Desk:
         return True
 
     def _check_funds(
-        self, order: Order, listing: Listing, fills: Sequence[Fill], crosses: bool
+        self, order: Order, listing: Listing, fills: Sequence[Fill], crosses: bool, stale: bool
     ) -> None:
         account = self.accounts.find(order.maker) or Account(order.maker, order.signer)
-        if order.side == "SELL":
-            self.holding(account, order.token_id).refuse_beyond(order.size)
-            return
         market = listing.market
+        if order.side == "SELL":
+            approved = {s: account.allowance("CONDITIONAL", s) for s in spenders(market)}
+            seen = self.views.balance(account, order.token_id, stale=stale)
+            funds = replace(self.holding(account, order.token_id), balance=seen)
+            funds.refuse_beyond(order.size, approved)
+            return
         stated = _dollar_bound(order)
         if crosses:
             stated += market.taker_fee(order.size, order.price)
@@ -190,7 +199,9 @@ class Desk:
             left -= size
         if order.time_in_force in {"GTC", "GTD"}:
             exact += order.price * left // ONE
-        self.cash(account).refuse_beyond(max(stated, exact))
+        approved = {s: account.allowance("COLLATERAL", s) for s in spenders(market)}
+        seen = self.views.balance(account, "", stale=stale)
+        replace(self.cash(account), balance=seen).refuse_beyond(max(stated, exact), approved)
 
     def _kill(self, order: Order, why: str) -> Refused:
         order.status, order.closed_at = "CANCELED", self._agenda.now_ms()

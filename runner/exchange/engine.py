@@ -21,7 +21,7 @@ from runner.exchange.feeds import Feeds
 from runner.exchange.listings import Listing
 from runner.exchange.markets import MarketConfig, MarketState
 from runner.exchange.matching import Book
-from runner.exchange.records import Account, ApiKey, Refused
+from runner.exchange.records import Account, ApiKey, Refused, WalletType
 from runner.exchange.settlement import CHAIN_DELAYS, Clearing, Delays, draw
 from runner.exchange.state import ForeignState, State
 
@@ -81,7 +81,7 @@ class Engine(Desk):
         }
         tokens = {t: listing for listing in listings.values() for t in listing.market.token_ids}
         feeds = Feeds(listings, tokens, accounts, faults)
-        clearing = Clearing(agenda, state, feeds, faults, accounts, delays, seed)
+        clearing = Clearing(agenda, state, feeds, faults, accounts, listings, delays, seed)
         super().__init__(listings, accounts, clearing, feeds, state, agenda, seed)
         self.seed = seed
         self.tokens = tokens
@@ -151,7 +151,12 @@ class Engine(Desk):
         self._state.close()
 
     def fund(
-        self, address: str, cash: int, tokens: Mapping[str, int], signer: str | None = None
+        self,
+        address: str,
+        cash: int,
+        tokens: Mapping[str, int],
+        signer: str | None = None,
+        wallet_type: WalletType | None = None,
     ) -> Account:
         """Adds cash and tokens to an account, opening it if need be (see `Accounts.fund`).
 
@@ -161,9 +166,13 @@ class Engine(Desk):
         unknown = [token for token in tokens if token not in self.tokens]
         if unknown:
             raise Refused(400, f"unknown token {unknown[0]}")
-        account = self.accounts.fund(address, cash, tokens, signer)
+        account = self.accounts.fund(address, cash, tokens, signer, wallet_type)
         self._state.note(account)
         return account
+
+    def note_account(self, account: Account) -> None:
+        """Notes that an account has changed."""
+        self._state.note(account)
 
     def note_key(self, key: ApiKey) -> None:
         """Notes that an API key was made or has changed."""

@@ -19,6 +19,8 @@ GTD_AHEAD_S = 180
 _INVALID = "Invalid order payload"
 _HEX = re.compile(r"0x[0-9a-fA-F]*")
 _EXPIRATION_MAX = 10**10
+_FORMER_FIELDS = {"taker", "nonce", "feeRateBps"}
+"""What orders of version 1 of the protocol had and these have not (reference 3.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,13 @@ def read(payload: object) -> Submission:
     """Reads one posted order.
 
     Raises:
-        Refused: 400, if it isn't of the shape of reference 3.7.
+        Refused: 400, if it isn't of the shape of reference 3.7, or of that of version 1.
     """
     try:
         body = _mapping(payload)
         order = _mapping(body["order"])
+        if order.keys() >= _FORMER_FIELDS:
+            raise Refused(400, "order_version_mismatch")
         signed = SignedOrder(
             salt=_number(order["salt"]),
             maker=_address(order["maker"]),

@@ -6,8 +6,18 @@ from typing import Literal
 
 from runner.exchange.markets import ONE, Side, TimeInForce
 
-OrderStatus = Literal["LIVE", "MATCHED", "CANCELED", "CANCELED_MARKET_RESOLVED"]
+OrderStatus = Literal["DELAYED", "LIVE", "MATCHED", "CANCELED", "CANCELED_MARKET_RESOLVED"]
 TradeStatus = Literal["MATCHED", "MINED", "CONFIRMED", "RETRYING", "FAILED"]
+WalletType = Literal[1, 2, 3]
+Standing = Literal["open", "deposit_wallet_only", "closed_only", "banned"]
+"""How the exchange stands to an address: it takes its orders, only those of deposit wallets, only
+those that sell, or none (reference 2.3, 3.9)."""
+
+Approval = tuple[Literal["COLLATERAL", "CONDITIONAL"], str]
+"""What an allowance is of: the asset, and the contract that may move it."""
+
+UNLIMITED: int = 2**256 - 1
+"""The allowance of a contract that was approved without limit, as wallets do it."""
 
 
 class Refused(Exception):
@@ -36,12 +46,29 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Account:
-    """A wallet: settled cash and tokens, and the key that may sign for it."""
+    """A wallet: settled cash and tokens, and the key that may sign for it.
+
+    Args:
+        address: The wallet.
+        signer: The key that signs for it: its own address, or the owner of a contract wallet.
+        cash: Millionths of a dollar.
+        tokens: Millionths of a share by token id.
+        wallet_type: The signature type of a contract wallet; None: any (or it is no contract).
+        standing: How the exchange stands to it.
+        allowances: What contracts may move of its funds, where it isn't `UNLIMITED`.
+    """
 
     address: str
     signer: str
     cash: int = 0
     tokens: dict[str, int] = field(default_factory=dict)
+    wallet_type: WalletType | None = None
+    standing: Standing = "open"
+    allowances: dict[Approval, int] = field(default_factory=dict)
+
+    def allowance(self, asset: Literal["COLLATERAL", "CONDITIONAL"], spender: str) -> int:
+        """What a contract may move; base units."""
+        return self.allowances.get((asset, spender), UNLIMITED)
 
 
 @dataclass(slots=True)
@@ -66,7 +93,7 @@ class Order:
         order_id: Its EIP-712 hash (reference 3.6).
         owner: The API key it came with.
         maker: The wallet whose cash or tokens it trades.
-        signer: The address that signed it.
+        signer: The address whose key signed it: that of its API key.
         condition_id: Its market.
         outcome: Index of its token, 0 or 1.
         token_id: Its token.
@@ -110,9 +137,17 @@ class Order:
         return max(0, self.size - self.matched)
 
     @property
+    def cost_left(self) -> int:
+        """Dollars that a buy may still spend, without fees."""
+        if self.dollars is not None:
+            return self.dollars
+        return dollars(self.price, self.leaves)
+
+    @property
     def killed(self) -> bool:
         """Whether it was killed on arrival: refused with a 400, although its id is taken."""
-        return self.time_in_force in {"FAK", "FOK"} and self.matched == 0
+        market_order = self.time_in_force in {"FAK", "FOK"}
+        return market_order and self.matched == 0 and self.status != "DELAYED"
 
     @property
     def bid(self) -> bool:
@@ -228,6 +263,15 @@ class Trade:
         for maker in self.makers:
             cost = dollars(maker.price, maker.size)
             yield Leg(maker.address, maker.token_id, maker.side, cost, maker.size, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rebate:
+    """What a maker was paid for a day (days since 1970, UTC); millionths of a dollar."""
+
+    day: int
+    address: str
+    amount: int
 
 
 def dollars(price: int, size: int) -> int:

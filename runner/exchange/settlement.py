@@ -7,16 +7,27 @@ order matched is not listed again.
 
 import hashlib
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
 from runner.exchange.accounts import Accounts
 from runner.exchange.agenda import Agenda
+from runner.exchange.credit import spenders
 from runner.exchange.faults import Faults
 from runner.exchange.feeds import Feeds
 from runner.exchange.listings import Listing
 from runner.exchange.markets import MarketConfig, Side
-from runner.exchange.records import Account, MakerFill, Order, Trade, TradeStatus, dollars
+from runner.exchange.records import (
+    UNLIMITED,
+    Account,
+    Approval,
+    MakerFill,
+    Order,
+    Trade,
+    TradeStatus,
+    dollars,
+)
 from runner.exchange.signatures import checksummed
 from runner.exchange.state import State
 
@@ -80,6 +91,7 @@ class Clearing:
         feeds: Where each step is told.
         faults: What may befall a trade (`fail_trade`, `retry_trade`).
         accounts: The wallets.
+        listings: The markets.
         delays: How long the steps take.
         seed: Ids and delays come from it.
 
@@ -94,6 +106,7 @@ class Clearing:
         feeds: Feeds,
         faults: Faults,
         accounts: Accounts,
+        listings: Mapping[str, Listing],
         delays: Delays,
         seed: int,
     ) -> None:
@@ -107,6 +120,7 @@ class Clearing:
         self._feeds = feeds
         self._faults = faults
         self._accounts = accounts
+        self._listings = listings
         self._delays = delays
         self._seed = seed
 
@@ -180,13 +194,17 @@ class Clearing:
         self._watch(trade)
 
     def _settle(self, trade: Trade) -> None:
-        """Moves cash and tokens of every leg.
+        """Moves cash and tokens of every leg, and uses up what allowance is limited.
 
         Buyers' dollars pay sellers; where buyers of both outcomes meet, their dollars are locked
         for a new pair of tokens, and where sellers meet, a pair is given back for its dollar.
         """
+        spender = spenders(self._listings[trade.condition_id].market)[0]
         for leg in trade.legs():
             account = self._wallet(leg.address)
+            approval: Approval = ("COLLATERAL", spender)
+            if account.allowances.get(approval, UNLIMITED) != UNLIMITED:
+                account.allowances[approval] = max(0, account.allowances[approval] - leg.gives_cash)
             sign = 1 if leg.side == "BUY" else -1
             account.cash -= sign * leg.dollars + leg.fee
             account.tokens[leg.token_id] = account.tokens.get(leg.token_id, 0) + sign * leg.size

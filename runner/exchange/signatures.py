@@ -144,20 +144,15 @@ def order_hash(order: SignedOrder, domain: bytes) -> bytes:
     return keccak(b"\x19\x01" + domain + _struct_hash(order))
 
 
-def order_signer(order: SignedOrder, domain: bytes) -> str | None:
-    """The checksummed address whose key signed an order, or None if nobody's did.
+def wallet_envelope(order: SignedOrder, domain: bytes) -> tuple[bytes, bytes]:
+    """How a deposit wallet's order is signed: a contract has it wrapped (reference 2.3, ERC-7739).
 
-    For a deposit wallet (type 3) that is the key its owner holds. The wallet is a contract and
-    has the signature wrapped as ERC-7739 says, 317 bytes: the inner signature over the order
-    nested in the wallet's own domain, the exchange's domain separator, the order's struct hash,
-    its type as text and the length of that (reference 2.3).
+    Returns:
+        The hash that the owner's key signs: that of the order nested in the wallet's own domain;
+        and what follows those 65 bytes, to 317 in all: the exchange's domain separator, the
+        order's struct hash, its type as text and the length of that.
     """
-    if order.signature_type != 3:
-        return recover(order_hash(order, domain), order.signature)
-    struct = _struct_hash(order)
-    inner, wrapping = order.signature[:65], order.signature[65:]
-    if wrapping != domain + struct + _ORDER_TEXT.encode() + len(_ORDER_TEXT).to_bytes(2, "big"):
-        return None
+    struct, text = _struct_hash(order), _ORDER_TEXT.encode()
     nested = keccak(
         _NESTED_TYPE
         + struct
@@ -167,7 +162,19 @@ def order_signer(order: SignedOrder, domain: bytes) -> str | None:
         + _address_word(order.signer)
         + _word(0)
     )
-    return recover(keccak(b"\x19\x01" + domain + nested), inner)
+    digest = keccak(b"\x19\x01" + domain + nested)
+    return digest, domain + struct + text + len(text).to_bytes(2, "big")
+
+
+def order_signer(order: SignedOrder, domain: bytes) -> str | None:
+    """The checksummed address whose key signed an order, or None if nobody's did.
+
+    For a deposit wallet (type 3) that is its owner's key.
+    """
+    if order.signature_type != 3:
+        return recover(order_hash(order, domain), order.signature)
+    digest, wrapping = wallet_envelope(order, domain)
+    return recover(digest, order.signature[:65]) if order.signature[65:] == wrapping else None
 
 
 def auth_hash(address: str, timestamp: str, nonce: int, chain_id: int = CHAIN_ID) -> bytes:

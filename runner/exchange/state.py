@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.exchange.listings import MarketRow
-from runner.exchange.records import Account, ApiKey, MakerFill, Order, Trade
+from runner.exchange.records import Account, ApiKey, MakerFill, Order, Rebate, Trade
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS made (at INTEGER NOT NULL) STRICT;
@@ -42,6 +42,26 @@ CREATE TABLE IF NOT EXISTS markets (
     condition_id TEXT PRIMARY KEY, tick INTEGER NOT NULL, state TEXT NOT NULL, winner INTEGER,
     last_price INTEGER, last_side TEXT NOT NULL) STRICT;
 """
+_STEPS = (
+    _SCHEMA,
+    """
+    ALTER TABLE accounts ADD COLUMN wallet_type INTEGER;
+    ALTER TABLE accounts ADD COLUMN standing TEXT NOT NULL DEFAULT 'open';
+    CREATE TABLE allowances (
+        address TEXT NOT NULL, asset TEXT NOT NULL, spender TEXT NOT NULL, amount TEXT NOT NULL,
+        PRIMARY KEY (address, asset, spender)) STRICT;
+    CREATE TABLE rebates (
+        day INTEGER NOT NULL, address TEXT NOT NULL, amount INTEGER NOT NULL,
+        PRIMARY KEY (day, address)) STRICT;
+    """,
+)
+"""What brings a database from each version to the next; `user_version` counts those done."""
+
+_KEYS = {
+    "holdings": "address, token_id",
+    "allowances": "address, asset, spender",
+    "rebates": "day, address",
+}
 _ORDER = [
     "order_id",
     "owner",
@@ -81,6 +101,8 @@ _TRADE = [
     "status",
     "tx_hash",
 ]
+_ACCOUNT = ["address", "signer", "cash", "wallet_type", "standing"]
+_REBATE = ["day", "address", "amount"]
 _KEY = ["key", "address", "nonce", "secret", "passphrase", "active", "heartbeat_id", "heartbeat_at"]
 _MAKER = ["order_id", "owner", "address", "outcome", "token_id", "side", "price", "size"]
 _MARKET = ["condition_id", "tick", "state", "winner", "last_price", "last_side"]
@@ -114,7 +136,7 @@ class State:
         try:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(_SCHEMA)
+            self._step_up()
         except sqlite3.OperationalError as error:
             self._db.close()
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
@@ -129,12 +151,18 @@ class State:
         self._orders: dict[str, Order] = {}
         self._trades: dict[str, Trade] = {}
         self._markets: dict[str, MarketRow] = {}
+        self._rebates: dict[tuple[int, str], Rebate] = {}
+
+    def _step_up(self) -> None:
+        done = self._db.execute("PRAGMA user_version").fetchone()[0]
+        for number, step in enumerate(_STEPS[done:], start=done + 1):
+            self._db.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
 
     def close(self) -> None:
         """Closes the database. What was not committed is not kept."""
         self._db.close()
 
-    def note(self, record: Account | ApiKey | Order | Trade) -> None:
+    def note(self, record: Account | ApiKey | Order | Trade | Rebate) -> None:
         """Notes that a record is new or has changed."""
         match record:
             case Account():
@@ -145,6 +173,8 @@ class State:
                 self._orders[record.order_id] = record
             case Trade():
                 self._trades[record.trade_id] = record
+            case Rebate():
+                self._rebates[record.day, record.address] = record
 
     def note_market(self, row: MarketRow) -> None:
         """Notes a market's changed state."""
@@ -152,7 +182,14 @@ class State:
 
     def commit(self) -> None:
         """Writes everything noted, in one transaction."""
-        noted = (self._accounts, self._keys, self._orders, self._trades, self._markets)
+        noted: tuple[dict[Any, Any], ...] = (
+            self._accounts,
+            self._keys,
+            self._orders,
+            self._trades,
+            self._markets,
+            self._rebates,
+        )
         if not any(noted) and not self._unmade:
             return
         self._db.execute("BEGIN IMMEDIATE")
@@ -161,8 +198,17 @@ class State:
             self._unmade = False
         self._write(
             "accounts",
-            ["address", "signer", "cash"],
-            ((a.address, a.signer, a.cash) for a in self._accounts.values()),
+            _ACCOUNT,
+            (_row(account, _ACCOUNT) for account in self._accounts.values()),
+        )
+        self._write(
+            "allowances",
+            ["address", "asset", "spender", "amount"],
+            (
+                (account.address, *approval, str(amount))
+                for account in self._accounts.values()
+                for approval, amount in account.allowances.items()
+            ),
         )
         self._write(
             "holdings",
@@ -173,17 +219,23 @@ class State:
         self._write("orders", _ORDER, (_row(order, _ORDER) for order in self._orders.values()))
         self._write("trades", _TRADE, map(_trade_row, self._trades.values()))
         self._write("markets", _MARKET, self._markets.values())
+        self._write("rebates", _REBATE, (_row(r, _REBATE) for r in self._rebates.values()))
         self._db.execute("COMMIT")
         for changed in noted:
             changed.clear()
 
     def accounts(self) -> Iterator[Account]:
-        """Every account, with its holdings."""
-        for address, signer, cash in self._db.execute("SELECT address, signer, cash FROM accounts"):
-            rows = self._db.execute(
-                "SELECT token_id, size FROM holdings WHERE address = ?", (address,)
+        """Every account, with its holdings and allowances."""
+        for row in self._select("accounts", _ACCOUNT):
+            account = Account(**row)
+            mine = (account.address,)
+            held = self._db.execute("SELECT token_id, size FROM holdings WHERE address = ?", mine)
+            account.tokens = dict(held.fetchall())
+            allowed = self._db.execute(
+                "SELECT asset, spender, amount FROM allowances WHERE address = ?", mine
             )
-            yield Account(address, signer, cash, dict(rows.fetchall()))
+            account.allowances = {(asset, spender): int(most) for asset, spender, most in allowed}
+            yield account
 
     def keys(self) -> Iterator[ApiKey]:
         """Every API key ever made."""
@@ -202,6 +254,11 @@ class State:
             course = [(at, status) for at, status in json.loads(row["course"])]
             yield Trade(**{**row, "makers": makers, "course": course})
 
+    def rebates(self) -> Iterator[Rebate]:
+        """Every rebate ever booked."""
+        for row in self._select("rebates", _REBATE):
+            yield Rebate(**row)
+
     def markets(self) -> list[MarketRow]:
         """The markets' states as last noted."""
         return self._db.execute(f"SELECT {', '.join(_MARKET)} FROM markets").fetchall()
@@ -212,7 +269,7 @@ class State:
 
     def _write(self, table: str, columns: list[str], rows: Iterable[tuple[Any, ...]]) -> None:
         updates = ", ".join(f"{column} = excluded.{column}" for column in columns)
-        key = "address, token_id" if table == "holdings" else columns[0]
+        key = _KEYS.get(table, columns[0])
         self._db.executemany(
             f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
             f" ON CONFLICT ({key}) DO UPDATE SET {updates}",

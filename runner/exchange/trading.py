@@ -2,22 +2,24 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from runner.exchange.accounts import ALLOWANCE
 from runner.exchange.desk import Placed
 from runner.exchange.markets import decimal_text
 from runner.exchange.orders import Submission, check, read
-from runner.exchange.records import ApiKey, Order, Refused, Trade
+from runner.exchange.records import Account, ApiKey, Order, Refused, Standing, Trade
 from runner.exchange.requests import END, Request, listing_of, page_of
 from runner.exchange.shapes import order_view, trade_view
 from runner.exchange.signatures import (
     EXCHANGE,
+    EXCHANGE_V3,
+    NEG_RISK_ADAPTER,
     NEG_RISK_EXCHANGE,
+    SignedOrder,
     checksummed,
     market_domain,
     order_hash,
-    recover,
+    order_signer,
 )
 
 BATCH_MAX = 15
@@ -31,6 +33,10 @@ CANCELS_MAX = 1000
 
 Row = TypeVar("Row")
 
+_ASSET_SPENDERS = {
+    "CONDITIONAL": (EXCHANGE, NEG_RISK_EXCHANGE, NEG_RISK_ADAPTER),
+    "CONDITIONAL-V2": (EXCHANGE_V3,),
+}
 _PAGE = 100
 
 
@@ -65,8 +71,7 @@ def delete_key(request: Request) -> object:
 
 def closed_only(request: Request) -> object:
     """`GET /auth/ban-status/closed-only`."""
-    request.key()
-    return {"closed_only": False}
+    return {"closed_only": request.engine.accounts.standing(request.key().address) == "closed_only"}
 
 
 def post_order(request: Request) -> object:
@@ -174,25 +179,41 @@ def get_trades(request: Request) -> object:
 
 def balance(request: Request) -> object:
     """`GET /balance-allowance`: settled balances in base units; nothing is subtracted."""
-    key, query = request.key(), request.query
-    account = request.engine.accounts.wallet(key.address, _signature_type(query))
-    kind = query.get("asset_type")
-    if kind == "COLLATERAL":
-        held = account.cash if account else 0
-    elif kind == "CONDITIONAL":
-        token_id = query.get("token_id", "")
-        listing_of(request.engine, token_id)
-        held = account.tokens.get(token_id, 0) if account else 0
-    else:
-        raise Refused(400, "assetAddress invalid hex address")
-    allowances = dict.fromkeys((EXCHANGE, NEG_RISK_EXCHANGE), ALLOWANCE)
+    account, token_id, allowed = _asked_balance(request)
+    engine = request.engine
+    stale = engine.faults.strike("stale_balance", request.method, request.path) is not None
+    held = engine.views.balance(account, token_id or "", stale=stale) if token_id is not None else 0
+    asset: Literal["COLLATERAL", "CONDITIONAL"] = "CONDITIONAL" if token_id else "COLLATERAL"
+    allowances = {spender: str(account.allowance(asset, spender)) for spender in allowed}
     return {"balance": str(held), "allowances": allowances}
 
 
 def refresh_balance(request: Request) -> object:
-    """`GET /balance-allowance/update`: nothing is cached here, so nothing is to be done."""
-    request.key()
+    """`GET /balance-allowance/update`: refreshes the view that the other call shows."""
+    account, token_id, _ = _asked_balance(request)
+    if token_id is not None:
+        request.engine.views.refresh(account, token_id)
     return b""
+
+
+def _asked_balance(request: Request) -> tuple[Account, str | None, tuple[str, ...]]:
+    """The wallet, the token (empty for cash) and the spenders that a balance is asked for.
+
+    A token asked for under the other protocol's asset type is held by another contract, and so
+    is None: nobody has any of it there.
+    """
+    key, query = request.key(), request.query
+    wallet = request.engine.accounts.wallet(key.address, _signature_type(query))
+    account = wallet or Account(key.address, key.address)
+    kind = query.get("asset_type")
+    if kind == "COLLATERAL":
+        return account, "", (EXCHANGE, NEG_RISK_EXCHANGE, NEG_RISK_ADAPTER, EXCHANGE_V3)
+    if kind not in _ASSET_SPENDERS:
+        raise Refused(400, "assetAddress invalid hex address")
+    token_id = query.get("token_id", "")
+    listing, _ = listing_of(request.engine, token_id)
+    fits = (listing.market.version == "v2") == (kind == "CONDITIONAL-V2")
+    return account, token_id if fits else None, _ASSET_SPENDERS[kind]
 
 
 def heartbeat(request: Request) -> object:
@@ -215,22 +236,18 @@ def _submit(request: Request, key: ApiKey, submission: Submission) -> Placed:
     engine, signed = request.engine, submission.order
     if submission.owner != key.key:
         raise Refused(400, "the order owner has to be the owner of the API KEY")
-    if checksummed(signed.signer) != key.address:
+    maker, own = checksummed(signed.maker), checksummed(signed.signer)
+    controls = engine.accounts.controls(key.address, maker, signed.signature_type)
+    if own != (maker if signed.signature_type == 3 and controls else key.address):
         raise Refused(400, "the order signer address has to be the address of the API KEY")
-    if signed.signature_type == 3:
-        raise Refused(400, "orders of deposit wallets (signature type 3) are not available yet")
+    for address in dict.fromkeys((key.address, maker)):
+        _refuse_by_standing(address, engine.accounts.standing(address), signed)
     listing, outcome = listing_of(engine, str(signed.token_id))
     market = listing.market
-    maker = checksummed(signed.maker)
-    wallet = engine.accounts.wallet(key.address, signed.signature_type)
-    if signed.signature_type == 0 and maker != key.address:
+    domain = market_domain(market.neg_risk, market.version)
+    if not controls or order_signer(signed, domain) != key.address:
         raise Refused(400, "invalid signature")
-    if signed.signature_type != 0 and (wallet is None or wallet.address != maker):
-        raise Refused(400, "invalid signature")
-    digest = order_hash(signed, market_domain(market.neg_risk))
-    if recover(digest, signed.signature) != key.address:
-        raise Refused(400, "invalid signature")
-    order_id = f"0x{digest.hex()}"
+    order_id = f"0x{order_hash(signed, domain).hex()}"
     now_ms = engine.now_ms()
     terms = check(submission, order_id, market, now_ms // 1000)
     order = Order(
@@ -250,10 +267,21 @@ def _submit(request: Request, key: ApiKey, submission: Submission) -> Placed:
         post_only=submission.post_only,
         received_at=now_ms,
     )
-    placed = engine.submit(order)
+    stale = engine.faults.strike("stale_balance", request.method, request.path) is not None
+    placed = engine.submit(order, stale_balance=stale)
     if placed.trade_ids:
         request.delay_ms = max(request.delay_ms, market.taker_delay_ms)
     return placed
+
+
+def _refuse_by_standing(address: str, standing: Standing, order: SignedOrder) -> None:
+    """Refuses what an address may not do (reference 2.3, 3.9)."""
+    if standing == "banned":
+        raise Refused(400, f"'{address}' address banned")
+    if standing == "closed_only" and order.side == "BUY":
+        raise Refused(400, f"'{address}' address in closed only mode")
+    if standing == "deposit_wallet_only" and order.signature_type != 3:
+        raise Refused(400, "maker address not allowed, please use the deposit wallet flow")
 
 
 def _leg(request: Request, key: ApiKey, submission: Submission) -> dict[str, object]:

@@ -24,6 +24,7 @@ from runner.exchange.signatures import (
     market_domain,
     order_hash,
     request_hmac,
+    wallet_envelope,
 )
 
 START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -96,6 +97,12 @@ class Trader:
         }
         return self.exchange.handle(method, path, headers, b"")
 
+    def sign_order(self, order: SignedOrder, domain: bytes) -> bytes:
+        if order.signature_type != 3:
+            return self.sign(order_hash(order, domain))
+        digest, wrapping = wallet_envelope(order, domain)
+        return self.sign(digest) + wrapping
+
     def sign(self, digest: bytes) -> bytes:
         raw = self._key.sign_recoverable(digest, hasher=None)
         return raw[:64] + bytes([raw[64] + 27])
@@ -149,7 +156,7 @@ class Trader:
         order = SignedOrder(
             salt=salt,
             maker=self.maker,
-            signer=self.address,
+            signer=self.maker if self.signature_type == 3 else self.address,
             token_id=int(token_id),
             maker_amount=amounts[0],
             taker_amount=amounts[1],
@@ -160,12 +167,12 @@ class Trader:
             builder=bytes(32),
             signature=b"",
         )
-        digest = order_hash(order, market_domain(market.neg_risk if neg_risk is None else neg_risk))
+        domain = market_domain(market.neg_risk if neg_risk is None else neg_risk, market.version)
         return {
             "order": {
                 "salt": salt,
                 "maker": self.maker,
-                "signer": self.address,
+                "signer": order.signer,
                 "tokenId": token_id,
                 "makerAmount": str(amounts[0]),
                 "takerAmount": str(amounts[1]),
@@ -175,7 +182,7 @@ class Trader:
                 "timestamp": "1795521600123",
                 "metadata": "0x" + "00" * 32,
                 "builder": "0x" + "00" * 32,
-                "signature": "0x" + self.sign(digest).hex(),
+                "signature": "0x" + self.sign_order(order, domain).hex(),
             },
             "owner": self.creds["apiKey"],
             "orderType": order_type,

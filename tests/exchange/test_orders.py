@@ -305,18 +305,3 @@ class TestCredentials:
         assert "order signer address has to be" in bob.ask("POST", "/order", body)["error"]
         bob.maker = ann.address
         assert bob.refused(YES, "BUY", cents(40), shares("10")) == (400, "invalid signature")
-
-    def test_a_safe_trades_with_its_signers_signature(self, ann: Trader) -> None:
-        safe = "0x" + "5a" * 20
-        fund = {"address": safe, "cash": "50", "signer": ann.address}
-        ann.control("POST", "/_exchange/accounts", fund)
-        ann.maker, ann.signature_type = safe, 2
-        order_id = ann.place(YES, "BUY", cents(40), shares("10"))["orderID"]
-        assert ann.open_ids() == [order_id]
-        query = "/balance-allowance?asset_type=COLLATERAL&signature_type=2"
-        assert ann.ask("GET", query)["balance"] == "50000000"
-
-    def test_deposit_wallets_are_refused_plainly(self, ann: Trader) -> None:
-        ann.signature_type = 3
-        _, error = ann.refused(YES, "BUY", cents(40), shares("10"))
-        assert "not available yet" in error
