@@ -9,6 +9,7 @@ import json
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 
 from runner.exchange.engine import Engine
@@ -63,7 +64,7 @@ class Mishaps:
             due = engine.now_ms() + round(1000 * fault.seconds)
             engine.at(due, lambda: self._apply_late(request))
             return _lost(fault)
-        if (request.method, request.path) in {("POST", "/order"), ("POST", "/orders")}:
+        if _posts_orders(request):
             self._change_tick(request)
         elif request.method == "DELETE":
             self._fill(request)
@@ -71,6 +72,8 @@ class Mishaps:
 
     def returning(self, request: Request, response: Response) -> Response:
         """What the client sees of the answer to a request that was carried out."""
+        if response.status == HTTPStatus.OK and _posts_orders(request):
+            self._end_of_its_own(request, response)
         if fault := self._strike("lose_answer", request):
             return _lost(fault)
         if response.status == HTTPStatus.OK:
@@ -82,6 +85,17 @@ class Mishaps:
         if fault := self._strike("delay_answer", request):
             response = replace(response, delay_s=response.delay_s + fault.seconds)
         return response
+
+    def _end_of_its_own(self, request: Request, response: Response) -> None:
+        """The exchange will end an order that has just come to rest."""
+        body = json.loads(response.body)
+        for leg in body if isinstance(body, list) else [body]:
+            order = self._engine.orders.get(leg["orderID"])
+            if order is None or order.closed_at is not None:
+                continue
+            if fault := self._strike("venue_cancel", request):
+                due = self._engine.now_ms() + round(1000 * fault.seconds)
+                self._engine.at(due, partial(self._engine.invalidate, order.order_id))
 
     def _strike(self, name: FaultName, request: Request) -> Fault | None:
         return self._engine.faults.strike(name, request.method, request.path)
@@ -135,7 +149,7 @@ class Mishaps:
 
     def _change_tick(self, request: Request) -> None:
         """The tick changes between an order's signing and its arrival."""
-        posted = {order_token(leg) for leg in _legs(request)}
+        posted = {_order_token(leg) for leg in _legs(request)}
         listings = [self._engine.tokens[t] for t in sorted(posted) if t in self._engine.tokens]
         if listings and (fault := self._strike("change_tick", request)):
             for condition_id in dict.fromkeys(x.market.condition_id for x in listings):
@@ -167,7 +181,11 @@ class Mishaps:
         return [orders[leg] for leg in legs if isinstance(leg, str) and leg in orders]
 
 
-def order_token(leg: object) -> str:
+def _posts_orders(request: Request) -> bool:
+    return (request.method, request.path) in {("POST", "/order"), ("POST", "/orders")}
+
+
+def _order_token(leg: object) -> str:
     """The token of one posted order, or nothing where there is none to be read."""
     order = leg.get("order") if isinstance(leg, dict) else None
     return str(order.get("tokenId", "")) if isinstance(order, dict) else ""

@@ -6,7 +6,9 @@ from typing import Literal
 
 from runner.exchange.markets import ONE, Side, TimeInForce
 
-OrderStatus = Literal["DELAYED", "LIVE", "MATCHED", "CANCELED", "CANCELED_MARKET_RESOLVED"]
+OrderStatus = Literal[
+    "DELAYED", "LIVE", "MATCHED", "CANCELED", "CANCELED_MARKET_RESOLVED", "INVALID"
+]
 TradeStatus = Literal["MATCHED", "MINED", "CONFIRMED", "RETRYING", "FAILED"]
 WalletType = Literal[1, 2, 3]
 Standing = Literal["open", "deposit_wallet_only", "closed_only", "banned"]
@@ -108,6 +110,7 @@ class Order:
         status: As `/data/order` tells it.
         matched: Shares matched; never falls, also when a trade fails (reference 7).
         closed_at: Unix milliseconds, or None while it is in the book.
+        returned: Shares of failed trades that are shown as matched no longer (`Trade.returns`).
         trades: Ids of its trades.
     """
 
@@ -129,6 +132,7 @@ class Order:
     status: OrderStatus = "LIVE"
     matched: int = 0
     closed_at: int | None = None
+    returned: int = 0
     trades: list[str] = field(default_factory=list)
 
     @property
@@ -225,6 +229,8 @@ class Trade:
         course: What is still to come: (Unix milliseconds, status), in order.
         status: Where it is in its life (reference 7).
         tx_hash: Transaction hash once mined, else empty.
+        returns: Whether, if it fails, its orders are shown with that much less matched: public
+            facts leave open which of the two the real exchange does.
     """
 
     trade_id: str
@@ -244,6 +250,7 @@ class Trade:
     course: list[tuple[int, TradeStatus]]
     status: TradeStatus = "MATCHED"
     tx_hash: str = ""
+    returns: bool = False
 
     @property
     def unsettled(self) -> bool:

@@ -7,7 +7,7 @@ order matched is not listed again.
 
 import hashlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -95,6 +95,8 @@ class Clearing:
         delays: How long the steps take.
         seed: Ids and delays come from it.
 
+    `on_return` is told of failed trades whose size returns to their orders.
+
     `house` is the wallet of everybody else: its funds are unlimited, so its balances may be below
     zero. They close the books: cash and tokens of all wallets and the house are conserved.
     """
@@ -110,6 +112,7 @@ class Clearing:
         delays: Delays,
         seed: int,
     ) -> None:
+        self.on_return: Callable[[Trade], None] = lambda _: None
         self.trades: dict[str, Trade] = {}
         self.unsettled: dict[str, Trade] = {}
         address = checksummed("0x" + draw(seed, "house")[:40])
@@ -144,7 +147,8 @@ class Clearing:
         now_ms = self._agenda.now_ms()
         size = sum(maker.size for maker in makers)
         name = draw(self._seed, f"trade/{len(self.trades)}")
-        fails = self._faults.strike("fail_trade") is not None
+        failure = self._faults.strike("fail_trade")
+        fails = failure is not None
         retries = not fails and self._faults.strike("retry_trade") is not None
         chance = Random(name)  # noqa: S311  (delays must be repeatable, not secret)
         trade = Trade(
@@ -163,6 +167,7 @@ class Clearing:
             matched_at=now_ms,
             updated_at=now_ms,
             course=course(now_ms, self._delays, chance, retries=retries, fails=fails),
+            returns=failure is not None and failure.size_returns,
         )
         self._state.note(trade)
         self._feeds.trade(trade, now_ms)
@@ -191,6 +196,8 @@ class Clearing:
             self.unsettled.pop(trade.trade_id, None)
         self._state.note(trade)
         self._feeds.trade(trade, trade.updated_at)
+        if trade.status == "FAILED" and trade.returns:
+            self.on_return(trade)
         self._watch(trade)
 
     def _settle(self, trade: Trade) -> None:

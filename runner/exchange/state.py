@@ -54,6 +54,10 @@ _STEPS = (
         day INTEGER NOT NULL, address TEXT NOT NULL, amount INTEGER NOT NULL,
         PRIMARY KEY (day, address)) STRICT;
     """,
+    """
+    ALTER TABLE orders ADD COLUMN returned INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE trades ADD COLUMN returns INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """What brings a database from each version to the next; `user_version` counts those done."""
 
@@ -81,6 +85,7 @@ _ORDER = [
     "status",
     "matched",
     "closed_at",
+    "returned",
 ]
 _TRADE = [
     "trade_id",
@@ -100,6 +105,7 @@ _TRADE = [
     "course",
     "status",
     "tx_hash",
+    "returns",
 ]
 _ACCOUNT = ["address", "signer", "cash", "wallet_type", "standing"]
 _REBATE = ["day", "address", "amount"]
@@ -252,7 +258,8 @@ class State:
         for row in self._select("trades", _TRADE):
             makers = tuple(MakerFill(**maker) for maker in json.loads(row["makers"]))
             course = [(at, status) for at, status in json.loads(row["course"])]
-            yield Trade(**{**row, "makers": makers, "course": course})
+            returns = bool(row["returns"])
+            yield Trade(**{**row, "makers": makers, "course": course, "returns": returns})
 
     def rebates(self) -> Iterator[Rebate]:
         """Every rebate ever booked."""

@@ -168,6 +168,51 @@ class TestRequests:
         assert ledger_orders(bob)[before]["matched"] == "7"  # it stood first in the queue
 
 
+class TestOrdersAndTrades:
+    def test_the_exchange_ends_an_order_of_its_own_accord(  # M12
+        self, clock: Clock, ann: Trader
+    ) -> None:
+        session = user(ann)
+        fault(ann, "venue_cancel", seconds=3, count=1)
+        order_id = ann.place(YES, "BUY", cents(40), shares("10"))["orderID"]
+        other = ann.place(YES, "BUY", cents(40), shares("10"))["orderID"]
+        clock.forward(3)
+        ann.exchange.advance()
+        ended = frames(session)[-1]
+        assert (ended["id"], ended["type"], ended["status"]) == (
+            order_id,
+            "CANCELLATION",
+            "INVALID",
+        )
+        assert ann.order(order_id)["status"] == "INVALID"
+        assert ann.open_ids() == [other]
+
+    @pytest.mark.parametrize("returns", [False, True])
+    def test_a_failed_trades_size_returns_or_not(  # M1, M4
+        self, clock: Clock, ann: Trader, tmp_path: Path, returns: bool
+    ) -> None:
+        hall = make(clock, tmp_path / "hall.db", delays=Delays((2_000, 2_000), (3_000, 3_000)))
+        ann, bob = Trader(hall, 1, t1001="100"), Trader(hall, 2)
+        sold = ann.place(YES, "SELL", cents(40), shares("10"))["orderID"]
+        fault(ann, "fail_trade", **({"size_returns": True} if returns else {}))
+        bought = bob.place(YES, "BUY", cents(40), shares("6"))["orderID"]
+        told = user(ann)
+        clock.forward(2)
+        hall.advance()
+        assert frames(told)[0]["status"] == "FAILED"
+        for _ in range(2):  # and the same after a restart
+            shown = (ann.order(sold)["size_matched"], bob.order(bought)["size_matched"])
+            assert shown == (("0", "0") if returns else ("6", "6"))
+            assert ann.order(sold)["status"] == "LIVE"
+            assert ledger_orders(ann)[sold]["matched"] == "6"
+            book = json.loads(hall.handle("GET", f"/book?token_id={YES}", {}, b"").body)
+            assert book["asks"] == [{"price": "0.4", "size": "4"}]  # it is not listed again
+            hall.close()
+            hall = make(clock, tmp_path / "hall.db")
+            ann, bob = Trader(hall, 1), Trader(hall, 2)
+        hall.close()
+
+
 class TestFrames:
     """W1, W6, W8 and what cuts a frame in two."""
 
