@@ -80,6 +80,7 @@ class Desk:
         self.orders: dict[str, Order] = {}
         self.views = Views()
         self._clearing = clearing
+        clearing.on_return = self._give_back
         self._feeds = feeds
         self._state = state
         self._agenda = agenda
@@ -177,6 +178,21 @@ class Desk:
             return False
         self._close(order, "CANCELED")
         return True
+
+    def invalidate(self, order_id: str) -> None:
+        """The exchange ends an order of its own accord; nothing if it is not open any more."""
+        order = self.orders[order_id]
+        if order.closed_at is None:
+            self._close(order, "INVALID")
+
+    def _give_back(self, trade: Trade) -> None:
+        """Shows a failed trade's size as matched no longer; it isn't listed again (reference 7)."""
+        makers = ((maker.order_id, maker.size) for maker in trade.makers)
+        for order_id, size in ((trade.taker_order_id, trade.size), *makers):
+            if (order := self.orders.get(order_id)) is not None:
+                order.returned += size
+                self._state.note(order)
+                self._feeds.order(order, "UPDATE", self._agenda.now_ms())
 
     def _check_funds(
         self, order: Order, listing: Listing, fills: Sequence[Fill], crosses: bool, stale: bool
