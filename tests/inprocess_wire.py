@@ -67,6 +67,11 @@ class InProcessWire:
             return None
         response = self._exchange.handle(method, target, headers, body)
         self._moved.set()
+        if (pending := response.pending) is not None:
+            known = asyncio.Event()
+            pending.on_answer = known.set
+            await known.wait()
+            response = pending.response or response
         if response.lost:
             await asyncio.sleep(timeout_s if response.hang else self._latency())
             return None

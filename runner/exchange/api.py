@@ -22,7 +22,7 @@ from runner.exchange.feeds import Channel, Session
 from runner.exchange.listings import dump
 from runner.exchange.mishaps import Mishaps
 from runner.exchange.records import Refused
-from runner.exchange.requests import MARK, Request, Response
+from runner.exchange.requests import MARK, Later, Pending, Request, Response
 
 Handler = Callable[[Request], object]
 
@@ -129,7 +129,8 @@ class Exchange(Engine):
             return self._apply(request)
         if (mishap := self._mishaps.going(request)) is not None:
             return mishap
-        return self._mishaps.returning(request, self._apply(request))
+        response = self._apply(request)
+        return response if response.pending else self._mishaps.returning(request, response)
 
     def connect(self, path: str) -> Session:
         """A client's socket on `/ws/market` or `/ws/user`.
@@ -156,14 +157,26 @@ class Exchange(Engine):
         return response
 
     def _answer(self, request: Request) -> Response:
+        return self._response(request, lambda: self._handler(request)(request))
+
+    def _response(self, request: Request, produce: Callable[[], object]) -> Response:
         try:
-            handler = self._handler(request)
-            body = handler(request)
+            body = produce()
         except Refused as refused:
             return _answer(refused.status, refused.body, refused.retry_after_s)
-        content = body if isinstance(body, bytes) else None
-        delay_s = request.delay_ms / 1000
-        return _answer(200, body, content=content, delay_s=delay_s)
+        if isinstance(body, Later):
+            return self._pending(request, body)
+        return _answer(200, body, content=body if isinstance(body, bytes) else None)
+
+    def _pending(self, request: Request, later: Later) -> Response:
+        pending = Pending()
+
+        def settle() -> None:
+            response = self._response(request, later.finish)
+            pending.settle(self._mishaps.returning(request, response))
+
+        self.at(later.due_ms, settle)
+        return Response(0, MARK, b"", pending=pending)
 
     def _handler(self, request: Request) -> Handler:
         route = (request.method, request.path)
@@ -201,9 +214,8 @@ def _answer(
     retry_after_s: int | None = None,
     *,
     content: bytes | None = None,
-    delay_s: float = 0.0,
 ) -> Response:
     headers = {**MARK, "Content-Type": "application/json"}
     if retry_after_s is not None:
         headers["Retry-After"] = str(retry_after_s)
-    return Response(status, headers, dump(body) if content is None else content, delay_s)
+    return Response(status, headers, dump(body) if content is None else content)

@@ -1,7 +1,8 @@
 """The desk: what happens to an order, from its first check to its end, and who it trades with.
 
-Accounts' orders come in through `submit` and `cancel`; other people through the `house_…` calls
-and the recorded book.
+Accounts' orders come in through `submit` and `cancel`; other people through `Crowd`. Where a
+market delays takers, an order that would meet the book at once is held first (reference 3.8): it
+counts against its account's funds, is in no book, and can't be cancelled.
 
 Invariants:
     1. Price-time priority over one merged book a market (see `matching`).
@@ -33,7 +34,7 @@ from runner.exchange.records import (
 from runner.exchange.settlement import Clearing, draw
 from runner.exchange.state import State
 
-_LOT = 10_000
+_NOT_READY = "the market is not yet ready to process new orders"
 _FOK_KILLED = "order couldn't be fully filled. FOK orders are fully filled or killed."
 _FAK_KILLED = (
     "no orders found to match with FAK order. "
@@ -50,6 +51,25 @@ class Placed:
     gave: int
     got: int
     trade_ids: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Held:
+    """An order that its market delays: when it meets the book, and then what came of it."""
+
+    order_id: str
+    due_ms: int
+    outcome: Placed | Refused | None = None
+
+    def known(self) -> Placed:
+        """What came of it, once it is due.
+
+        Raises:
+            Refused: What it was refused or killed with.
+        """
+        if isinstance(self.outcome, Placed):
+            return self.outcome
+        raise self.outcome or LookupError(f"{self.order_id} is not due yet")
 
 
 class Desk:
@@ -88,11 +108,15 @@ class Desk:
         self._house_orders: dict[str, Order] = {}
         self._house_count = 0
         self._open: dict[str, dict[str, Order]] = {}
+        self._held: dict[str, Order] = {}
 
     def restore(self, order: Order) -> None:
         """Takes an order over from the database, into the book if it is open."""
         self.orders[order.order_id] = order
-        if order.closed_at is None:
+        if order.status == "DELAYED":
+            market = self.listings[order.condition_id].market
+            self._hold(order, order.received_at + market.hold_ms)
+        elif order.closed_at is None:
             book = self.listings[order.condition_id].book
             book.add(order.order_id, order.bid, order.book_price, order.leaves, restored=True)
             self._open.setdefault(order.maker, {})[order.order_id] = order
@@ -105,11 +129,12 @@ class Desk:
 
     def sweep(self, owner: str) -> None:
         """Cancels every open order that came with an API key (reference 5.6)."""
-        self._close_all(lambda order: order.owner == owner, "CANCELED")
+        self._close_all(self._all_open(), lambda order: order.owner == owner, "CANCELED")
 
     def end_market(self, condition_id: str, status: OrderStatus) -> None:
-        """Ends every order of a market, also other people's."""
-        self._close_all(lambda order: order.condition_id == condition_id, status)
+        """Ends every order of a market, also those held and other people's."""
+        everyone = [*self._all_open(), *self._held.values(), *self._house_orders.values()]
+        self._close_all(everyone, lambda order: order.condition_id == condition_id, status)
 
     def open_orders(self, maker: str) -> Iterable[Order]:
         """The orders of an account that are in the book, oldest first."""
@@ -117,16 +142,17 @@ class Desk:
 
     def cash(self, account: Account) -> Funds:
         """An account's cash, with what of it is promised."""
-        orders = self._open.get(account.address, {}).values()
-        return cash_funds(account, orders, self._clearing.unsettled.values())
+        return cash_funds(account, self._promises(account), self._clearing.unsettled.values())
 
     def holding(self, account: Account, token_id: str) -> Funds:
         """An account's shares of a token, with what of them is promised."""
-        orders = self._open.get(account.address, {}).values()
-        return token_funds(account, token_id, orders, self._clearing.unsettled.values())
+        unsettled = self._clearing.unsettled.values()
+        return token_funds(account, token_id, self._promises(account), unsettled)
 
-    def submit(self, order: Order, *, stale_balance: bool = False) -> Placed:
+    def submit(self, order: Order, *, stale_balance: bool = False) -> Placed | Held:
         """Takes an order that is signed and well-formed: matches it, and rests what is left.
+
+        Where the market delays takers, an order that crosses is held instead.
 
         A GTC or GTD buy that meets better prices stops at its shares, a FAK or FOK buy at its
         dollars (reference 3.7 leaves the first open).
@@ -142,7 +168,7 @@ class Desk:
         if order.order_id in self.orders:
             raise Refused(400, f"order {order.order_id} is invalid. Duplicated.")
         if not listing.accepting:
-            raise Refused(400, "the market is not yet ready to process new orders")
+            raise Refused(400, _NOT_READY)
         crosses = listing.book.crosses(order.bid, order.book_price)
         if order.post_only and crosses:
             raise Refused(400, "invalid post-only order: order crosses book")
@@ -152,12 +178,44 @@ class Desk:
             raise Refused(
                 400, f"invalid amount for a marketable BUY order (${shown}), min size: $1"
             )
-        want = _want(order)
-        fills = listing.book.plan(want)
+        fills = listing.book.plan(wanted(order))
         self._check_funds(order, listing, fills, crosses, stale_balance)
         self.orders[order.order_id] = order
         self._state.note(order)
-        if order.time_in_force == "FOK" and not listing.book.satisfies(want, fills):
+        if crosses and listing.market.hold_ms:
+            order.status = "DELAYED"
+            return self._hold(order, self._agenda.now_ms() + listing.market.hold_ms)
+        return self._meet(order, listing, fills)
+
+    def _hold(self, order: Order, due_ms: int) -> Held:
+        self._held[order.order_id] = order
+        held = Held(order.order_id, due_ms)
+        self._agenda.at(due_ms, lambda: self._release(order, held))
+        return held
+
+    def _release(self, order: Order, held: Held) -> None:
+        """Lets a held order meet the book, whatever that looks like by now."""
+        try:
+            held.outcome = self._meet_late(order)
+        except Refused as refused:
+            held.outcome = refused
+            if order.closed_at is None:
+                self._close(order, "CANCELED")
+        self._state.note(order)
+
+    def _meet_late(self, order: Order) -> Placed:
+        listing = self.listings[order.condition_id]
+        if self._held.pop(order.order_id, None) is None or not listing.accepting:
+            raise Refused(400, _NOT_READY)
+        order.status = "LIVE"
+        crosses = listing.book.crosses(order.bid, order.book_price)
+        fills = listing.book.plan(wanted(order))
+        self._check_funds(order, listing, fills, crosses, stale=False)
+        return self._meet(order, listing, fills)
+
+    def _meet(self, order: Order, listing: Listing, fills: list[Fill]) -> Placed:
+        """Carries out the fills of an order that was taken, and rests or ends what is left."""
+        if order.time_in_force == "FOK" and not listing.book.satisfies(wanted(order), fills):
             raise self._kill(order, _FOK_KILLED)
         if order.time_in_force == "FAK" and not fills:
             raise self._kill(order, _FAK_KILLED)
@@ -172,9 +230,9 @@ class Desk:
         return Placed(order.order_id, rests, gave, got, tuple(t.trade_id for t in trades))
 
     def cancel(self, order_id: str, signer: str) -> bool:
-        """Takes an order of a signer's off the book; False if there is none (any more)."""
+        """Takes an order of a signer's off the book; False if there is none (any more, or yet)."""
         order = self.orders.get(order_id)
-        if order is None or order.signer != signer or order.closed_at is not None:
+        if order is None or order.signer != signer or order.status != "LIVE":
             return False
         self._close(order, "CANCELED")
         return True
@@ -268,13 +326,23 @@ class Desk:
             self._house_orders.pop(order.order_id, None)
             return
         self._open.get(order.maker, {}).pop(order.order_id, None)
+        self._held.pop(order.order_id, None)
         self._state.note(order)
         kind = "UPDATE" if status == "MATCHED" else "CANCELLATION"
         self._feeds.order(order, kind, order.closed_at)
 
-    def _close_all(self, which: Callable[[Order], bool], status: OrderStatus) -> None:
-        everyone = [order for orders in self._open.values() for order in orders.values()]
-        for order in [*everyone, *self._house_orders.values()]:
+    def _all_open(self) -> list[Order]:
+        return [order for orders in self._open.values() for order in orders.values()]
+
+    def _promises(self, account: Account) -> list[Order]:
+        """The orders that an account's funds must be good for."""
+        held = [order for order in self._held.values() if order.maker == account.address]
+        return [*self._open.get(account.address, {}).values(), *held]
+
+    def _close_all(
+        self, orders: Iterable[Order], which: Callable[[Order], bool], status: OrderStatus
+    ) -> None:
+        for order in orders:
             if which(order):
                 self._close(order, status)
 
@@ -322,51 +390,6 @@ class Desk:
         self._state.note_market(listing.row())
         self._feeds.last_trade(listing, outcome, side, price, size, now_ms)
 
-    def house_order(
-        self,
-        condition_id: str,
-        outcome: int,
-        side: Side,
-        price: int,
-        size: int,
-        time_in_force: TimeInForce = "GTC",
-    ) -> str | None:
-        """An order of an anonymous trader with unlimited funds.
-
-        It matches by price and time like any other, is visible in the book, and its trades with
-        accounts are ordinary trades. It isn't recorded: a restart of the process forgets it.
-
-        Args:
-            condition_id: The market.
-            outcome: 0 or 1, the index of the token traded.
-            side: BUY or SELL of that token.
-            price: Millionths of a dollar, of that token; a multiple of the tick.
-            size: Millionths of a share.
-            time_in_force: GTC rests with what is left; FAK drops it; FOK is all or nothing.
-
-        Returns:
-            The id of the order if (part of) it rests, else None.
-
-        Raises:
-            KeyError: No such market.
-            ValueError: A price off the tick or out of range, or a size of no whole lot (0.01).
-        """
-        listing = self.listings[condition_id]
-        tick = listing.market.tick
-        if price % tick or not tick <= price <= ONE - tick or size <= 0 or size % _LOT:
-            raise ValueError(f"no such order: {size} at {price}, tick {tick}")
-        if not listing.accepting:
-            return None
-        order = self._house(listing, outcome, side, price, size, time_in_force)
-        want = _want(order)
-        fills = listing.book.plan(want)
-        if time_in_force == "FOK" and not listing.book.satisfies(want, fills):
-            return None
-        self._house_orders[order.order_id] = order
-        self._match(order, listing, fills)
-        self._rest(order, listing)
-        return order.order_id if order.closed_at is None else None
-
     def _house(
         self,
         listing: Listing,
@@ -396,47 +419,9 @@ class Desk:
             received_at=now_ms,
         )
 
-    def house_cancel(self, order_id: str) -> bool:
-        """Takes a house order off the book; False if it isn't there any more (filled)."""
-        order = self._house_orders.get(order_id)
-        if order is None:
-            return False
-        self._close(order, "CANCELED")
-        return True
 
-    def set_displayed(self, condition_id: str, side: Side, price: int, size: int) -> None:
-        """Sets the anonymous size of one level of a recorded book. It never fills anything.
-
-        In terms of the first outcome: BUY is a bid for the first token. Size 0 removes the level.
-        Giving the size that was given last changes nothing, so that what takers consumed since
-        stays consumed; call it for every level of every recorded frame. A smaller size reduces
-        what is `ahead` of account orders to at most the displayed size.
-        """
-        self.listings[condition_id].book.set_displayed(side == "BUY", price, size)
-
-    def displayed(self, condition_id: str) -> dict[tuple[Side, int], int]:
-        """The sizes last given to `set_displayed`, by side and price (without the zeros)."""
-        recorded = self.listings[condition_id].book.recorded()
-        return {("BUY" if bid else "SELL", price): size for (bid, price), size in recorded.items()}
-
-    def recorded_print(self, condition_id: str, side: Side, price: int, size: int) -> None:
-        """A recorded trade: an anonymous taker of `side` traded `size` at `price`.
-
-        In terms of the first outcome. Account orders at prices better for the taker fill first,
-        then, once what is `ahead` of them has traded, those at its price; never more than `size`
-        in all. Displayed sizes stay as they are (the recording's next frame tells them).
-        Publishes the last trade price.
-        """
-        listing = self.listings[condition_id]
-        bid = side == "BUY"
-        fills, passed = listing.book.plan_print(bid, price, size)
-        taker = self._house(listing, 0, side, price, size, "FAK")
-        self._match(taker, listing, fills, announce=False)
-        listing.book.print_passed(bid, price, passed)
-        self._publish_last(listing, 0, side, price, size)
-
-
-def _want(order: Order) -> Want:
+def wanted(order: Order) -> Want:
+    """What an order asks of the book."""
     size = None if order.dollars is not None else order.size
     return Want(order.bid, order.book_price, size, order.dollars, mirrored=order.outcome == 1)
 

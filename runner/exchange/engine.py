@@ -15,7 +15,7 @@ from typing import Protocol
 
 from runner.exchange.accounts import Accounts
 from runner.exchange.agenda import Agenda, instant
-from runner.exchange.desk import Desk
+from runner.exchange.crowd import Crowd
 from runner.exchange.faults import Faults
 from runner.exchange.feeds import Feeds
 from runner.exchange.listings import Listing
@@ -39,11 +39,11 @@ class Traders(Protocol):
         """Does everything that is due by `engine.now()`, and moves `next_due` on."""
 
 
-class Engine(Desk):
+class Engine(Crowd):
     """Everything that may happen to markets, accounts, orders and trades, in due time.
 
-    Orders, and what other people do, are the desk's (`Desk`); here are time, accounts, markets
-    and the taking up of what the database holds.
+    Orders are the desk's (`Desk`), what other people do is the crowd's (`Crowd`); here are time,
+    accounts, markets and the taking up of what the database holds.
 
     Args:
         state_path: The exchange's database file; None for one in memory.

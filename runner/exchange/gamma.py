@@ -199,7 +199,7 @@ def _market_row(listing: Listing) -> dict[str, object]:
         "orderMinSize": number(market.min_size),
         "feesEnabled": market.fee_rate > 0,
         "feeSchedule": fees,
-        "secondsDelay": 0,
+        "secondsDelay": market.seconds_delay,
         "version": "v1",
         **{name: number(price) for name, price in prices.items() if price is not None},
     }

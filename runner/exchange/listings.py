@@ -171,7 +171,7 @@ class Listing:
             "tbf": 0,
             "fd": {"r": number(market.fee_rate), "e": market.fee_exponent, "to": True},
             "ao": self.accepting,
-            "sd": 0,
+            "sd": market.seconds_delay,
             "itode": market.taker_delay_ms > 0,
         }
         if market.neg_risk:
@@ -196,7 +196,7 @@ class Listing:
             "market_slug": market.slug,
             "end_date_iso": market.end_text,
             "game_start_time": None,
-            "seconds_delay": 0,
+            "seconds_delay": market.seconds_delay,
             "fpmm": "",
             "maker_base_fee": 0,
             "taker_base_fee": 0,

@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -23,6 +23,35 @@ END = "LTE="
 NO_BOOK = "No orderbook exists for the requested token id"
 
 
+@dataclass(slots=True)
+class Pending:
+    """An answer that isn't decided yet: `on_answer` (if set) is called when `response` is there.
+
+    It is called while the engine works: the driver sends the response after that call, when the
+    engine has returned and what it tells is durable.
+    """
+
+    response: "Response | None" = None
+    on_answer: Callable[[], None] | None = None
+
+    def settle(self, response: "Response") -> None:
+        """Gives the answer."""
+        self.response = response
+        if self.on_answer is not None:
+            self.on_answer()
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """What a handler returns whose answer is known at a time (Unix milliseconds): how it is told.
+
+    `finish` returns the body, or raises what the request is refused with.
+    """
+
+    due_ms: int
+    finish: Callable[[], object]
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """What the driver does with the client's connection.
@@ -36,6 +65,8 @@ class Response:
             the client gives up. Whether the request was applied doesn't show: that is the point.
             (A delayed request is applied by `advance` when it is due; the driver does nothing.)
         hang: See `lost`.
+        pending: If set, nothing else here counts: the answer is decided by a later `advance`
+            (a market's taker delay, reference 3.8).
     """
 
     status: int
@@ -44,6 +75,7 @@ class Response:
     delay_s: float = 0.0
     lost: bool = False
     hang: bool = False
+    pending: Pending | None = None
 
 
 @dataclass(slots=True)
@@ -59,7 +91,6 @@ class Request:
         headers: Names in lower case.
         body: The exact bytes.
         argument: What stands for the braces of the route.
-        delay_ms: Set by a handler to have its answer come later.
     """
 
     engine: Engine
@@ -70,7 +101,6 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     argument: str = ""
-    delay_ms: int = 0
 
     @classmethod
     def read(

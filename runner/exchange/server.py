@@ -74,6 +74,11 @@ class _Server:
             lambda: self.exchange.handle(request.method, request.raw_path, request.headers, body)
         )
         self._changed.set()
+        if (pending := response.pending) is not None:
+            known = asyncio.Event()
+            pending.on_answer = known.set
+            await known.wait()
+            response = pending.response or response
         if response.lost:
             if response.hang:
                 await asyncio.sleep(_HANG_S)

@@ -4,11 +4,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar
 
-from runner.exchange.desk import Placed
+from runner.exchange.desk import Held, Placed
+from runner.exchange.engine import Engine
 from runner.exchange.markets import decimal_text
 from runner.exchange.orders import Submission, check, read
 from runner.exchange.records import Account, ApiKey, Order, Refused, Standing, Trade
-from runner.exchange.requests import END, Request, listing_of, page_of
+from runner.exchange.requests import END, Later, Request, listing_of, page_of
 from runner.exchange.shapes import order_view, trade_view
 from runner.exchange.signatures import (
     EXCHANGE,
@@ -76,7 +77,10 @@ def closed_only(request: Request) -> object:
 
 def post_order(request: Request) -> object:
     """`POST /order`."""
-    return _accepted(_submit(request, request.key(), read(request.json())))
+    taken = _submit(request, request.key(), read(request.json()))
+    if isinstance(taken, Held) and _answer_waits(request.engine, taken):
+        return Later(taken.due_ms, lambda: _accepted(taken.known(), held=True))
+    return _accepted(taken)
 
 
 def post_orders(request: Request) -> object:
@@ -89,7 +93,11 @@ def post_orders(request: Request) -> object:
         text = f"Too many orders in payload: {len(payloads)}, max allowed: {BATCH_MAX}"
         raise Refused(400, text)
     submissions = [read(payload) for payload in payloads]
-    return [_leg(request, key, submission) for submission in submissions]
+    taken = [_leg(request, key, submission) for submission in submissions]
+    waits = [t for t in taken if isinstance(t, Held) and _answer_waits(request.engine, t)]
+    if not waits:
+        return [_told(leg) for leg in taken]
+    return Later(max(held.due_ms for held in waits), lambda: [_told(leg, waits) for leg in taken])
 
 
 def cancel_order(request: Request) -> object:
@@ -227,7 +235,7 @@ def heartbeat(request: Request) -> object:
     return {"heartbeat_id": answer}
 
 
-def _submit(request: Request, key: ApiKey, submission: Submission) -> Placed:
+def _submit(request: Request, key: ApiKey, submission: Submission) -> Placed | Held:
     """Checks one posted order and hands it to the engine.
 
     Raises:
@@ -268,10 +276,7 @@ def _submit(request: Request, key: ApiKey, submission: Submission) -> Placed:
         received_at=now_ms,
     )
     stale = engine.faults.strike("stale_balance", request.method, request.path) is not None
-    placed = engine.submit(order, stale_balance=stale)
-    if placed.trade_ids:
-        request.delay_ms = max(request.delay_ms, market.taker_delay_ms)
-    return placed
+    return engine.submit(order, stale_balance=stale)
 
 
 def _refuse_by_standing(address: str, standing: Standing, order: SignedOrder) -> None:
@@ -284,31 +289,58 @@ def _refuse_by_standing(address: str, standing: Standing, order: SignedOrder) ->
         raise Refused(400, "maker address not allowed, please use the deposit wallet flow")
 
 
-def _leg(request: Request, key: ApiKey, submission: Submission) -> dict[str, object]:
+def _answer_waits(engine: Engine, held: Held) -> bool:
+    """Whether a held order's answer is held with it, or tells at once that it is `delayed`."""
+    order = engine.orders[held.order_id]
+    return engine.listings[order.condition_id].market.seconds_delay == 0
+
+
+def _leg(request: Request, key: ApiKey, submission: Submission) -> Placed | Held | Refused:
     try:
-        return _accepted(_submit(request, key, submission))
+        return _submit(request, key, submission)
     except Refused as refused:
-        return {
-            "success": True,
-            "errorMsg": refused.text,
-            "orderID": "",
-            "status": "",
-            "makingAmount": "",
-            "takingAmount": "",
-        }
+        return refused
 
 
-def _accepted(placed: Placed) -> dict[str, object]:
-    """The answer of reference 3.8; what rests is `live`, also with a part matched."""
-    matched = bool(placed.trade_ids)
+def _told(leg: Placed | Held | Refused, waited: Sequence[Held] = ()) -> dict[str, object]:
+    """One leg of a batch: a refused one has a text and no id (reference 3.8)."""
+    held = isinstance(leg, Held) and leg in waited
+    outcome = leg.outcome if isinstance(leg, Held) and held and leg.outcome else leg
+    if not isinstance(outcome, Refused):
+        return _accepted(outcome, held=held)
     return {
         "success": True,
-        "errorMsg": "",
-        "orderID": placed.order_id,
-        "status": "live" if placed.rests else "matched",
-        "makingAmount": decimal_text(placed.gave) if matched else "",
-        "takingAmount": decimal_text(placed.got) if matched else "",
-        "tradeIDs": list(placed.trade_ids),
+        "errorMsg": outcome.text,
+        "orderID": "",
+        "status": "",
+        "makingAmount": "",
+        "takingAmount": "",
+    }
+
+
+def _accepted(taken: Placed | Held, *, held: bool = False) -> dict[str, object]:
+    """The answer of reference 3.8; what rests is `live`, also with a part matched.
+
+    Args:
+        taken: What came of the order, or that it is still held.
+        held: Whether it was held: it was marketable, so that `unmatched` tells that by the time
+            it met the book nothing was left there for it.
+    """
+    answer: dict[str, object] = {"success": True, "errorMsg": "", "orderID": taken.order_id}
+    if isinstance(taken, Held):
+        return answer | {
+            "status": "delayed",
+            "makingAmount": "0",
+            "takingAmount": "0",
+            "tradeIDs": [],
+        }
+    matched = bool(taken.trade_ids)
+    resting = "live" if matched or not held else "unmatched"
+    return answer | {
+        "status": resting if taken.rests else "matched",
+        "makingAmount": decimal_text(taken.gave) if matched else "",
+        "takingAmount": decimal_text(taken.got) if matched else "",
+        "tradeIDs": list(taken.trade_ids),
     }
 
 

@@ -1,11 +1,9 @@
 """What is refused and with which words; what is accepted and how it is answered."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from runner.exchange.api import Exchange
 from runner.exchange.markets import ONE
 from tests.exchange.kit import RAIN, SNOW, START, Clock, Trader, cents, make, shares
 
@@ -165,13 +163,6 @@ def test_more_shares_for_the_same_dollars_cost_a_higher_fee(ann: Trader) -> None
     assert error.endswith("order amount (inc. fees): 25900000")
     bob.control("POST", "/_exchange/accounts", {"address": bob.address, "cash": "0.4"})
     assert bob.ask("POST", "/order", order)["takingAmount"] == "250"
-
-
-def test_a_takers_answer_comes_later_where_the_market_delays_takers() -> None:
-    hall = Exchange(None, Clock(), 7, [replace(RAIN, taker_delay_ms=250)])
-    ann, bob = Trader(hall, 1, t1001="500"), Trader(hall, 2)
-    assert ann.post(YES, "SELL", cents(40), shares("10")).delay_s == 0
-    assert bob.post(YES, "BUY", cents(40), shares("10")).delay_s == 0.25
 
 
 def test_post_only_and_marketable_minimum(ann: Trader) -> None:
