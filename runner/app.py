@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
-import re
 import secrets  # noqa: TID251 - this is the app that hands it out
 import signal
 import sqlite3
-import subprocess
 import sys
-import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import SystemRandom
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from pydantic import SecretStr
 from rich.live import Live
 
+from runner import paper
 from runner.core.errors import (
     PlanError,
     PmrunError,
@@ -38,7 +33,6 @@ from runner.report import logs, screen
 from runner.store import Latch, RunnerLock, Store, open_readonly
 from runner.store.lock import holder
 from runner.venue.client import Venue
-from runner.venue.ports import WireError
 from runner.venue.requests import VenueSettings
 from runner.venue.signing import Signer
 from runner.venue.streams import Streams
@@ -52,24 +46,13 @@ if TYPE_CHECKING:
     from runner.settings import Settings
     from runner.venue.streams import Hearers
 
-PAPER_CASH = "10000"
-POLYGON = 137  # the chain (reference 3.1)
+_LOOK_S = 1.0  # how often the runner looks whether its database is still there
 _SALT_BITS = 53  # reference 1.2: a JSON number that every reader keeps exact
-_START_TRIES = 200  # of 50 ms: how long the embedded exchange may take to come up
 
 
 def now() -> datetime:
     """The wall clock, aware and UTC: what everything that trades is handed as `now`."""
     return datetime.now(UTC)  # noqa: TID251 - the one real clock
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """An exchange that answers: where, and as whom we trade there."""
-
-    url: str
-    key: SecretStr
-    pid: int | None = None
 
 
 def run(*, plans: Path, state: Path, exchange: str, until_done: bool, settings: Settings) -> int:
@@ -85,8 +68,8 @@ def run(*, plans: Path, state: Path, exchange: str, until_done: bool, settings: 
         store = Store.open(state)
         try:
             key = _trading_key(exchange, state, settings)
-            _claim(store, state, _address(key))
-            place = _exchange(exchange, state, key)
+            _claim(store, state, paper.address_of(key))
+            place = paper.join(exchange, state, key)
             logs.configure(
                 level=settings.logging.level,
                 style=settings.logging.format,
@@ -128,7 +111,7 @@ async def _run(
     plans: Path,
     state: Path,
     store: Store,
-    place: Exchange,
+    place: paper.Exchange,
     settings: Settings,
     *,
     until_done: bool,
@@ -167,15 +150,44 @@ async def _run(
         watcher = Watcher(plans, hint)
         watcher.start()
         log.info("runner started", plans=str(plans), state=str(state), exchange=place.url)
-        picture = loop.create_task(_draw(state)) if sys.stdout.isatty() else None
+        beside = [gone := loop.create_task(_gone(state, reconciler))]
+        if sys.stdout.isatty():
+            beside.append(loop.create_task(_draw(state)))
         try:
             await reconciler.run(until_done=until_done)
         finally:
             watcher.stop()
-            if picture is not None:
-                picture.cancel()
-                await asyncio.gather(picture, return_exceptions=True)
+            removed = gone.done()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
         log.info("runner stopped")
+    if removed:
+        raise PmrunError(
+            f"{state}: was removed or replaced while the runner worked on it: its orders are "
+            "cancelled; put the file back before the next start"
+        )
+
+
+async def _gone(state: Path, reconciler: Reconciler) -> None:
+    """Stop the runner once its database is not the file at `state` any more.
+
+    What it recorded from then on would be lost, and the lock would not keep a second runner out.
+    """
+    ours = _identity(state)
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        if _identity(state) != ours:
+            reconciler.stop()
+            return
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 async def _draw(state: Path) -> None:
@@ -204,11 +216,11 @@ def _config(settings: Settings) -> Config:
 
 @contextlib.asynccontextmanager
 async def _venue(
-    place: Exchange, settings: Settings | None
+    place: paper.Exchange, settings: Settings | None
 ) -> AsyncIterator[tuple[HttpWire, Venue]]:
     """The account at an exchange. Without settings it is only good for public reads."""
     wire = HttpWire(Hosts.under(place.url))
-    signer = Signer(place.key, POLYGON)
+    signer = Signer(place.key, paper.POLYGON)
     limits = VenueSettings()
     if settings is not None:
         about = settings.exchange
@@ -221,6 +233,8 @@ async def _venue(
 
     try:
         yield wire, Venue(wire, signer, now, rng=SystemRandom(), settings=limits, odd=odd)
+    except VenueUnreachable as error:
+        raise VenueUnreachable(f"no use of the exchange at {place.url}: {error}") from error
     finally:
         await wire.close()
 
@@ -231,193 +245,33 @@ async def _venue(
 def _trading_key(exchange: str, state: Path, settings: Settings) -> SecretStr:
     """The key that signs: the paper account's own, or for a URL that of the settings."""
     if exchange == "embedded":
-        return _paper_key(state)
+        return paper.paper_key(state)
     if settings.private_key is None:
         raise PlanError("PMRUN_PRIVATE_KEY: set it in .env; a URL trades with the settings' key")
     return settings.private_key
 
 
-def _exchange(exchange: str, state: Path, key: SecretStr) -> Exchange:
-    if exchange == "embedded":
-        return join_embedded(state)
-    record = {"url": exchange, "pid": None, "account": _address(key)}
-    _write_private(_record_path(state), json.dumps(record))
-    return Exchange(exchange, key)
-
-
-def join_embedded(state: Path, *, scenario: str | None = None) -> Exchange:
-    """The embedded exchange recorded beside the database if it answers, else a new one.
-
-    It is a process of its own: a killed runner leaves it alive, and its state and the throwaway
-    key of the paper account lie beside the database, so that paper positions survive a reboot.
-
-    Raises:
-        VenueUnreachable: it does not come up.
-    """
-    state.parent.mkdir(parents=True, exist_ok=True)
-    key = _paper_key(state)
-    known = recorded(state)
-    if known is not None and _answers(known["url"]):
-        return Exchange(known["url"], key, known.get("pid"))
-    started = _start_embedded(state.parent, scenario)
-    place = Exchange(str(started["url"]), key, int(started["pid"]))
-    address = _address(key)
-    if not ledger(place.url, address)["accounts"]:
-        funds = {"address": address, "cash": PAPER_CASH, "tokens": {}}
-        _control(place.url, "/_exchange/accounts", funds)
-    _write_private(_record_path(state), json.dumps({**started, "account": address}))
-    return place
-
-
-def ledger(url: str, address: str) -> dict[str, Any]:
-    """The embedded exchange's truth about one account (contract 6).
-
-    Raises:
-        VenueUnreachable: it does not answer.
-    """
-    found: dict[str, Any] = _control(url, f"/_exchange/ledger?owner={address}")
-    return found
-
-
-def _record_path(state: Path) -> Path:
-    return state.parent / "exchange.json"
-
-
-def recorded(state: Path) -> dict[str, Any] | None:
-    """The exchange recorded beside the database, or None.
-
-    Raises:
-        VenueUnreachable: the record is there and says nothing.
-    """
-    path = _record_path(state)
-    try:
-        found = json.loads(path.read_text("utf-8"))
-        return {name: found[name] for name in ("url", "pid", "account")}
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):
-        raise VenueUnreachable(
-            f"{path}: does not name an exchange: remove it, and `pmrun up` writes it anew"
-        ) from None
-
-
-def _start_embedded(folder: Path, scenario: str | None) -> dict[str, Any]:
-    command = [sys.executable, "-m", "runner.exchange", "--port", "0"]
-    command += ["--state", str(folder / "exchange.db")]
-    if scenario is not None:
-        command += ["--scenario", scenario]
-    log = folder / "logs" / "exchange.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as errors:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            start_new_session=True,
-        )
-    if process.stdout is None:
-        raise VenueUnreachable("the embedded exchange has no output to read")
-    line = process.stdout.readline()
-    try:
-        started: dict[str, Any] = json.loads(line)
-    except ValueError:
-        raise VenueUnreachable(f"the embedded exchange did not start; see {log}") from None
-    for _ in range(_START_TRIES):
-        if _answers(str(started["url"])):
-            return started
-        time.sleep(0.05)
-    raise VenueUnreachable(f"the embedded exchange does not answer; see {log}")
-
-
-def _answers(url: str) -> bool:
-    try:
-        return bool(_control(url, "/_exchange/markets"))
-    except VenueUnreachable:
-        return False
-
-
-def _control(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
-    """One call to the embedded exchange's control face, outside the loop."""
-
-    async def call() -> bytes:
-        wire = HttpWire(Hosts.under(url))
-        try:
-            name, _, query = path.partition("?")
-            answer = await wire.request(
-                "GET" if body is None else "POST",
-                name,
-                query=dict(pair.split("=") for pair in query.split("&")) if query else None,
-                body=b"" if body is None else json.dumps(body).encode(),
-                timeout_s=5,
-            )
-        finally:
-            await wire.close()
-        if answer.status != 200:
-            raise VenueUnreachable(f"{url}{name}: {answer.status}")
-        return answer.body
-
-    try:
-        return json.loads(asyncio.run(call()))
-    except WireError as error:
-        raise VenueUnreachable(f"{url}: {error}") from None
-
-
-def _paper_key_path(state: Path) -> Path:
-    return state.parent / "paper.key"
-
-
-def _paper_key(state: Path) -> SecretStr:
-    """The paper account's throwaway key: made once, kept beside the database, 0600.
-
-    Raises:
-        SafetyRefusal: the file holds no key.
-    """
-    path = _paper_key_path(state)
-    if not path.exists():
-        _write_private(path, "0x" + secrets.token_hex(32))
-    text = path.read_text("utf-8", errors="replace").strip()
-    if not re.fullmatch(r"0x[0-9a-f]{64}", text):
-        raise SafetyRefusal(
-            f"{path}: holds no key: put the right file back, or start a new --state"
-        )
-    return SecretStr(text)
-
-
-def _address(key: SecretStr) -> str:
-    return Signer(key, POLYGON).address
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write whole or not at all, readable by us alone."""
-    temporary = path.with_name(f".{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-
-
-def _known_exchange(state: Path, settings: Settings) -> Exchange:
+def _known_exchange(state: Path, settings: Settings) -> paper.Exchange:
     """The exchange of the commands that work without a runner, as the account that trades there.
 
     Raises:
         VenueUnreachable: none is recorded.
         SafetyRefusal: the account's key is not at hand. Any other key would find nothing live.
     """
-    known = recorded(state)
+    known = paper.recorded(state)
     if known is None:
         raise VenueUnreachable(f"no exchange is recorded beside {state}: `pmrun up` records it")
     key = settings.private_key
-    if _paper_key_path(state).exists() and (key is None or _address(key) != known["account"]):
-        key = _paper_key(state)
-    if key is None or _address(key) != known["account"]:
+    if paper.paper_key_path(state).exists() and (
+        key is None or paper.address_of(key) != known["account"]
+    ):
+        key = paper.paper_key(state)
+    if key is None or paper.address_of(key) != known["account"]:
         raise SafetyRefusal(
             f"only the key of account {known['account']} can cancel its orders: "
             "set it as PMRUN_PRIVATE_KEY, and run the command again"
         )
-    return Exchange(known["url"], key, known["pid"])
+    return paper.Exchange(known["url"], key, known["pid"])
 
 
 # the commands that work without a runner
@@ -514,9 +368,9 @@ def market(
         PlanError: it has no such market.
     """
     if exchange is None:
-        known = recorded(state)
-        exchange = known["url"] if known is not None else join_embedded(state).url
-    passerby = Exchange(exchange, SecretStr("0x" + secrets.token_hex(32)))
+        known = paper.recorded(state)
+        exchange = known["url"] if known is not None else paper.join_embedded(state).url
+    passerby = paper.Exchange(exchange, SecretStr("0x" + secrets.token_hex(32)))
 
     async def look() -> tuple[tuple[MarketInfo, Book, str | None], ...]:
         async with _venue(passerby, None) as (_, venue):
@@ -536,4 +390,4 @@ def market(
 
 def _slugs(url: str) -> list[str]:
     """The markets of an embedded exchange, by the names a plan may use."""
-    return sorted(str(market["slug"]) for market in _control(url, "/_exchange/markets"))
+    return sorted(str(market["slug"]) for market in paper.control(url, "/_exchange/markets"))

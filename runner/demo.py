@@ -26,7 +26,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from runner import app
+from runner import app, paper
 from runner.core.errors import PmrunError, SafetyRefusal
 from runner.report import agreement, cells, execution, page, screen
 from runner.store import open_readonly
@@ -34,7 +34,7 @@ from runner.store import open_readonly
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from runner.app import Exchange
+    from runner.paper import Exchange
 
 EXAMPLES = Path("plans/examples")
 EDIT_AFTER_S = 25.0
@@ -56,7 +56,7 @@ def main() -> int:
     console.rule("pmrun demo")
     console.print(f"plans      {len(list(plans.iterdir()))} examples copied to {plans}")
     try:
-        exchange = app.join_embedded(state, scenario="demo")
+        exchange = paper.join_embedded(state, scenario="demo")
     except PmrunError as error:
         console.print(str(error))
         return 1
@@ -137,7 +137,7 @@ def _conclude(console: Console, folder: Path, state: Path, exchange: Exchange) -
         html = folder / "report.html"
         html.write_text(page.render(found, app.now()), encoding="utf-8")
         address = json.loads((state.parent / "exchange.json").read_text("utf-8"))["account"]
-        verdict = agreement.compare(connection, app.ledger(exchange.url, address), address)
+        verdict = agreement.compare(connection, paper.ledger(exchange.url, address), address)
         console.print(_summary(found))
     console.print(f"database   {state}   (sqlite3 {state} 'SELECT * FROM timeline')")
     console.print(f"report     {html}")
