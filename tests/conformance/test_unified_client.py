@@ -82,9 +82,8 @@ async def test_end_authentication_deletes_the_key_and_leaves_a_reader(process: P
             reader = await now(trader.client.end_authentication())
             assert await now(reader.get_midpoint(asset_id=trader.yes)) == Decimal("0.5")
             await now(reader.close())
-            create: Any = SECURE[kind].create
             fresh = await now(
-                create(
+                SECURE[kind].create(
                     private_key=trader.key,
                     wallet=trader.address,
                     environment=environment(process.url),

@@ -17,8 +17,8 @@ from polymarket._internal.environment import PRODUCTION_CONFIG, create_environme
 
 from tests.conformance.exchange_process import Process
 
-SECURE = {"sync": SecureClient, "async": AsyncSecureClient}
-PUBLIC = {"sync public": PublicClient, "async public": AsyncPublicClient}
+SECURE: dict[str, Any] = {"sync": SecureClient, "async": AsyncSecureClient}
+PUBLIC: dict[str, Any] = {"sync public": PublicClient, "async public": AsyncPublicClient}
 
 _KEYS = count(1)
 
@@ -97,9 +97,9 @@ async def trading(process: Process, kind: str, **more: Any) -> AsyncIterator[Tra
     tokens = {markets.yes: "500", markets.snow_yes: "500"}
     body = {"address": address, "cash": "1000", "tokens": tokens}
     process.control("POST", "/_exchange/accounts", body)
-    create: Any = SECURE[kind].create
+    where = environment(process.url)
     client = await now(
-        create(private_key=key, wallet=address, environment=environment(process.url), **more)
+        SECURE[kind].create(private_key=key, wallet=address, environment=where, **more)
     )
     try:
         yield Trader(process, client, key)
@@ -114,8 +114,7 @@ async def reading(process: Process, kind: str) -> AsyncIterator[Reader]:
         async with trading(process, kind) as trader:
             yield trader
         return
-    make: Any = PUBLIC[kind]
-    client = make(environment=environment(process.url))
+    client = PUBLIC[kind](environment=environment(process.url))
     try:
         yield Reader(process, client)
     finally:
