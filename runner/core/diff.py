@@ -17,6 +17,7 @@ Invariants:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from runner.core.errors import InvariantBroken
@@ -25,12 +26,17 @@ from runner.core.money import LOT, ZERO, exact, floor_to, lot, plain
 from runner.core.plan import Strategy, Style
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from decimal import Decimal
 
     from runner.core.model import Decision, Job, Quote, WorkingOrder
 
 ORDERS_AT_PRICE = 4
 """Orders of one job at one price (contract 3): growth adds, so this bounds the crumbs."""
+
+
+REPEAT_WITHIN = timedelta(seconds=30)
+"""Age up to which the same bytes of an unknown order may be sent again (design 6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,8 @@ def diff(job: Job, decision: Decision) -> Changes:
     """
     with exact():
         quote = decision.quote
-        at_price = sorted(_standing(job, quote), key=lambda order: order.created_at)
+        standing = _standing(job, quote, decision.at)
+        at_price = sorted(standing, key=lambda order: order.created_at)
         if decision.hold:
             cancels = _even_while_holding(job)
             gone = {cancel.order_id for cancel in cancels}
@@ -73,13 +80,11 @@ def _even_while_holding(job: Job) -> list[Cancel]:
     standing = sorted(
         (order for order in job.working if not _leaving(order)), key=lambda o: o.created_at
     )
-    buys, limit = job.spec.side is Side.BUY, job.spec.limit_price
     room = job.remaining
     cancels: list[Cancel] = []
     for order in standing:
-        past = order.price > limit if buys else order.price < limit
-        if past:
-            why = f"PAST_LIMIT: limit {plain(limit)}"
+        if _past_limit(job, order):
+            why = f"PAST_LIMIT: limit {plain(job.spec.limit_price)}"
         elif order.leaves > room:
             why = f"SHRINK: {plain(room)} left"
         else:
@@ -90,15 +95,33 @@ def _even_while_holding(job: Job) -> list[Cancel]:
     return cancels
 
 
-def _standing(job: Job, quote: Quote | None) -> list[WorkingOrder]:
-    """Orders where the quote wants them, and not on their way out."""
+def _standing(job: Job, quote: Quote | None, at: datetime | None) -> list[WorkingOrder]:
+    """Orders where the quote wants them, and not on their way out.
+
+    A young unknown order is wanted wherever it is within the limit, though the quote may have
+    moved on: sending its bytes again settles within seconds what a cancel of something that may
+    never have arrived could only prove when its life is over. Once live, it moves like any other.
+    """
     if quote is None:
         return []
     return [
         order
         for order in job.working
-        if order.price == quote.price and order.side is quote.side and not _leaving(order)
+        if order.side is quote.side
+        and not _leaving(order)
+        and (order.price == quote.price or _to_be_settled(job, order, at))
     ]
+
+
+def _to_be_settled(job: Job, order: WorkingOrder, at: datetime | None) -> bool:
+    if order.state is not OrderState.UNKNOWN or at is None:
+        return False
+    return at - order.created_at < REPEAT_WITHIN and not _past_limit(job, order)
+
+
+def _past_limit(job: Job, order: WorkingOrder) -> bool:
+    limit = job.spec.limit_price
+    return order.price > limit if job.spec.side is Side.BUY else order.price < limit
 
 
 def _leaving(order: WorkingOrder) -> bool:

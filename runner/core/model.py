@@ -311,6 +311,7 @@ class Decision:
     slices: tuple[Slice, ...] = ()
     stop: str | None = None
     least: Decimal = Decimal(0)
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ when they change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from runner.core import pace, quoting
@@ -46,7 +46,7 @@ def decide(job: Job, memory: Memory, market: Market, now: datetime) -> Decision:
     if job.state is not JobState.WORKING:
         return Decision(None, hold=False, reasons=(f"NOT_WORKING: {job.state}",), memory=memory)
     with exact():
-        return _decide(job, memory, market, now)
+        return replace(_decide(job, memory, market, now), at=now)
 
 
 def _decide(job: Job, memory: Memory, market: Market, now: datetime) -> Decision:

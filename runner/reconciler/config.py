@@ -11,8 +11,6 @@ from runner.core.model import Limits
 GTD_MARGIN = timedelta(seconds=60)
 # design 6: never-arrived is decided by expiry plus two minutes
 PROOF_GRACE = timedelta(minutes=2)
-# design 6: the same bytes are sent again only within this time of the intent
-REPEAT_WITHIN = timedelta(seconds=30)
 # design 6: two complete reads prove an end only when they lie this far apart
 READS_APART = timedelta(seconds=5)
 # contract 3: five refusals in a row that waiting cannot cure fail the job

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from runner.core import pace, planning, risk
-from runner.core.diff import diff
+from runner.core.diff import REPEAT_WITHIN, diff
 from runner.core.errors import InvariantBroken, PlanError
 from runner.core.model import (
     Book,
@@ -35,7 +35,7 @@ from runner.core.model import (
 )
 from runner.core.money import LOT, floor_to, never_worse, plain
 from runner.core.plan import FilledOf, JobSpec, NeedState, Plan, Style
-from runner.reconciler.config import GTD_MARGIN, REFUSALS_MAX, REPEAT_WITHIN
+from runner.reconciler.config import GTD_MARGIN, REFUSALS_MAX
 from runner.venue.ports import NewOrder, SignedOrder
 
 if TYPE_CHECKING:
@@ -201,6 +201,7 @@ class Worker:
         self._tx.move_job(key, "started")
         if (arrival := book.mid) is not None:
             self._tx.set_arrival(key, arrival)
+            self._tx.set_mark(job.token_id, arrival, book.at)
         self._anchor(self._fresh(key), spec)
 
     def _needs_met(self, job: JobRow, spec: JobSpec) -> bool:

@@ -82,8 +82,8 @@ def _seconds(*, high: int, zero: bool = False) -> Callable[[object], float]:
 
 def _order_life(value: object) -> float:
     found = _seconds(high=30 * 86_400, zero=True)(value)
-    if 0 < found < 120:
-        refuse("must be 0 (a true GTC) or at least 120: the exchange wants a minute and more")
+    if 0 < found < 150:
+        refuse("must be 0 (a true GTC) or at least 150: the exchange wants three minutes in all")
     return found
 
 

@@ -326,3 +326,20 @@ def test_total_kept_sizes_legal_and_idempotent(
     for state in (OrderState.SUBMITTING, OrderState.LIVE):
         done = carried_out(job, changes, state)
         assert diff(done, decision).actions == ()
+
+
+def test_a_young_unknown_order_is_settled_before_it_is_moved() -> None:
+    """It is sent again rather than cancelled: what never arrived could not be proven gone."""
+    young = order(1, "40", price="0.48", state=OrderState.UNKNOWN)
+    moved = replace(want("40"), at=young.created_at + timedelta(seconds=29))
+    assert diff(job_of(young), moved) == Changes(repeatable=frozenset({"0x1"}))
+
+    old = replace(moved, at=young.created_at + timedelta(seconds=30))
+    assert [type(action) for action in diff(job_of(young), old).actions] == [Cancel]
+
+    past = order(1, "40", price="0.51", state=OrderState.UNKNOWN)
+    assert [type(action) for action in diff(job_of(past), moved).actions] == [Cancel]
+    nothing = replace(moved, quote=None)
+    assert [type(action) for action in diff(job_of(young), nothing).actions] == [Cancel]
+    live = replace(young, state=OrderState.LIVE)
+    assert [type(action) for action in diff(job_of(live), moved).actions] == [Cancel]

@@ -122,6 +122,7 @@ def test_pace_times_quoting() -> None:
         wake_at=T0 + HOUR / 4,
         slices=(replace(job.slices[0], opened_at=T0),),
         least=MIN,
+        at=T0,
     )
 
 

@@ -157,7 +157,7 @@ def test_env_example_names_only_settings_and_sets_none() -> None:
         (
             "reconcile:\n  order_life_seconds: 30\n",
             "2:3: reconcile.order_life_seconds",
-            "must be 0 (a true GTC) or at least 120: the exchange wants a minute and more",
+            "must be 0 (a true GTC) or at least 150: the exchange wants three minutes in all",
         ),
         (
             "exchange:\n  signature_type: 1\n",
