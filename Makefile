@@ -40,6 +40,7 @@ lock: $(VENV)/.ready  ## pin every dependency with its hashes
 
 docs: $(VENV)/.ready  ## write what is generated in docs/
 	$(BIN)/python -c 'from pathlib import Path; from runner.core.lifecycles import document; Path("docs/lifecycles.md").write_text(document(), "utf-8")'
+	$(BIN)/python tests/conformance/calls.py
 
 format: $(VENV)/.ready  ## rewrite the code in the common format
 	$(BIN)/ruff format .
