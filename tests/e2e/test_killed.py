@@ -81,7 +81,7 @@ def test_killed_at_named_steps(world: Place) -> None:
         "outcome.recorded:1",
         "report.received:2",
         "reconcile.read:2",
-        "pass.committed:25",
+        "pass.committed:6",
         "cancel.before_send:1",
         "cancel.answered:1",
         "shutdown:1",
