@@ -157,16 +157,20 @@ class Exchange(Engine):
         return response
 
     def _answer(self, request: Request) -> Response:
-        return self._response(request, lambda: self._handler(request)(request))
+        def produce() -> object:
+            self.gate.edge.charge(request.method, request.path, self.now_ms())
+            return self._handler(request)(request)
+
+        return self._response(request, produce)
 
     def _response(self, request: Request, produce: Callable[[], object]) -> Response:
         try:
             body = produce()
         except Refused as refused:
-            return _answer(refused.status, refused.body, refused.retry_after_s)
+            return _answer(refused.status, refused.body, request.told | refused.headers)
         if isinstance(body, Later):
             return self._pending(request, body)
-        return _answer(200, body, content=body if isinstance(body, bytes) else None)
+        return _answer(200, body, request.told)
 
     def _pending(self, request: Request, later: Later) -> Response:
         pending = Pending()
@@ -181,7 +185,7 @@ class Exchange(Engine):
     def _handler(self, request: Request) -> Handler:
         route = (request.method, request.path)
         if route in _ORDERING:
-            self._check_mode(request)
+            self._check_trading(request)
         if (handler := _FIXED.get(route)) is not None:
             return handler
         stem, slash, argument = request.path.rpartition("/")
@@ -191,31 +195,18 @@ class Exchange(Engine):
         request.argument = argument
         return handler
 
-    def _check_mode(self, request: Request) -> None:
-        """An engine restart as the real one has it: 425, then post-only (reference 8.3)."""
-        now_ms = self.now_ms()
-        if now_ms < self.down_until:
-            raise Refused(425, "Service is not ready")
-        if now_ms >= self.post_only_until or request.method != "POST":
-            return
-        body = request.json()
-        orders = body if isinstance(body, list) else [body]
-        if all(isinstance(order, dict) and order.get("postOnly") is True for order in orders):
-            return
-        left = -(-(self.post_only_until - now_ms) // 1000)
-        text = "post-only mode: only post-only orders and cancels are allowed"
-        more = {"code": "post_only_mode", "retry_after_seconds": left}
-        raise Refused(503, text, more, retry_after_s=left)
+    def _check_trading(self, request: Request) -> None:
+        """What the gate says to orders and cancels."""
+        cancels = request.method != "POST"
+        post_only = not cancels and _all_post_only(request.json())
+        self.gate.check_trading(self.now_ms(), cancels=cancels, post_only=post_only)
 
 
-def _answer(
-    status: int,
-    body: object,
-    retry_after_s: int | None = None,
-    *,
-    content: bytes | None = None,
-) -> Response:
-    headers = {**MARK, "Content-Type": "application/json"}
-    if retry_after_s is not None:
-        headers["Retry-After"] = str(retry_after_s)
-    return Response(status, headers, dump(body) if content is None else content)
+def _all_post_only(body: object) -> bool:
+    orders = body if isinstance(body, list) else [body]
+    return all(isinstance(order, dict) and order.get("postOnly") is True for order in orders)
+
+
+def _answer(status: int, body: object, more: Mapping[str, str]) -> Response:
+    headers = {**MARK, "Content-Type": "application/json", **more}
+    return Response(status, headers, body if isinstance(body, bytes) else dump(body))

@@ -8,6 +8,8 @@ from pydantic import ValidationError
 
 from runner.exchange.agenda import instant
 from runner.exchange.faults import Fault
+from runner.exchange.gate import TradingMode
+from runner.exchange.limits import TIERS, SignerMode
 from runner.exchange.markets import MarketState, decimal_text, millionths
 from runner.exchange.records import (
     UNLIMITED,
@@ -161,10 +163,57 @@ def restart(request: Request) -> object:
     down, after = body.get("seconds", 5), body.get("post_only_seconds", 120)
     if not isinstance(down, int) or not isinstance(after, int) or down < 0 or after < 0:
         raise Refused(400, "seconds, post_only_seconds: whole numbers")
-    now_ms = request.engine.now_ms()
-    request.engine.down_until = now_ms + 1000 * down
-    request.engine.post_only_until = request.engine.down_until + 1000 * after
+    request.engine.gate.restart(request.engine.now_ms(), down, after)
     return {"restarting_seconds": down, "post_only_seconds": after}
+
+
+def set_mode(request: Request) -> object:
+    """`POST /_exchange/mode`: `mode` normal, cancel_only or disabled (reference 3.9)."""
+    mode = _object(request, {"mode"}).get("mode")
+    if mode not in get_args(TradingMode):
+        raise Refused(400, f"mode: one of {', '.join(get_args(TradingMode))}")
+    request.engine.gate.mode = cast("TradingMode", mode)
+    return {"mode": mode}
+
+
+def set_limits(request: Request) -> object:
+    """`POST /_exchange/limits`: what of clients' haste and clocks is refused (reference 8).
+
+    `signers`: off, warn or enforce; `tier`: of every signer, or with `signer` of that one;
+    `cancel_debt`: whether a cancel of everything may cost more than there is; `edge`: whether
+    one address's requests are counted; `clock_skew_seconds`: how far the time in the headers of
+    private requests may be off, null for any.
+    """
+    keys = {"signers", "tier", "signer", "cancel_debt", "edge", "clock_skew_seconds"}
+    body, gate = _object(request, keys), request.engine.gate
+    signers = gate.signers
+    mode, tier = body.get("signers", signers.mode), body.get("tier", signers.tier)
+    signer, skew = body.get("signer"), body.get("clock_skew_seconds", gate.clock_skew_s)
+    debt, edge = body.get("cancel_debt", signers.cancel_debt), body.get("edge", gate.edge.enforced)
+    if mode not in get_args(SignerMode):
+        raise Refused(400, f"signers: one of {', '.join(get_args(SignerMode))}")
+    if not isinstance(tier, str) or tier not in TIERS:
+        raise Refused(400, f"tier: one of {', '.join(TIERS)}")
+    if not (signer is None or is_address(signer)):
+        raise Refused(400, "signer: not an address")
+    if not (skew is None or (type(skew) is int and skew >= 0)):
+        raise Refused(400, "clock_skew_seconds: a whole number, or null")
+    if not isinstance(debt, bool) or not isinstance(edge, bool):
+        raise Refused(400, "cancel_debt, edge: true or false")
+    if signer is None:
+        signers.tier = tier
+    else:
+        signers.tiers[checksummed(str(signer))] = tier
+    signers.mode, signers.cancel_debt = cast("SignerMode", mode), debt
+    gate.edge.enforced, gate.clock_skew_s = edge, skew
+    return {
+        "signers": signers.mode,
+        "tier": signers.tier,
+        "tiers": dict(signers.tiers),
+        "cancel_debt": debt,
+        "edge": edge,
+        "clock_skew_seconds": skew,
+    }
 
 
 ROUTES: Mapping[tuple[str, str], Callable[[Request], object]] = {
@@ -176,6 +225,8 @@ ROUTES: Mapping[tuple[str, str], Callable[[Request], object]] = {
     ("GET", "/_exchange/faults"): list_faults,
     ("DELETE", "/_exchange/faults"): clear_faults,
     ("POST", "/_exchange/restart"): restart,
+    ("POST", "/_exchange/mode"): set_mode,
+    ("POST", "/_exchange/limits"): set_limits,
 }
 """Every call of the control face; `{}` stands for one segment of the path."""
 

@@ -18,6 +18,7 @@ from runner.exchange.agenda import Agenda, instant
 from runner.exchange.crowd import Crowd
 from runner.exchange.faults import Faults
 from runner.exchange.feeds import Feeds
+from runner.exchange.gate import Gate
 from runner.exchange.listings import Listing
 from runner.exchange.markets import MarketConfig, MarketState
 from runner.exchange.matching import Book
@@ -55,8 +56,7 @@ class Engine(Crowd):
     Attributes:
         made_at: When the database was first used, UTC.
         is_new: Whether that is now.
-        down_until: Until when (Unix milliseconds) the engine restarts.
-        post_only_until: Until when only post-only orders are taken.
+        gate: What lets requests in: restarts, modes of trading, limits.
 
     Raises:
         StateLocked: Another process uses the database.
@@ -91,8 +91,7 @@ class Engine(Crowd):
         self.house = clearing.house
         self.is_new = state.is_new
         self.made_at = instant(state.made_at)
-        self.down_until = 0
-        self.post_only_until = 0
+        self.gate = Gate()
         self._traders: list[Traders] = [feeds]
         self._load()
 

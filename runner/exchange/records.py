@@ -30,6 +30,7 @@ class Refused(Exception):
         text: The `error` text (reference 3.9).
         more: Further keys of the body.
         retry_after_s: Value of the Retry-After header, or None.
+        headers: Further headers.
     """
 
     def __init__(
@@ -38,12 +39,15 @@ class Refused(Exception):
         text: str,
         more: Mapping[str, object] | None = None,
         retry_after_s: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(text)
         self.status = status
         self.text = text
         self.body: dict[str, object] = {"error": text, **(more or {})}
-        self.retry_after_s = retry_after_s
+        self.headers = dict(headers or {})
+        if retry_after_s is not None:
+            self.headers["Retry-After"] = str(retry_after_s)
 
 
 @dataclass(slots=True)

@@ -4,11 +4,12 @@ import base64
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from runner.exchange.engine import Engine
+from runner.exchange.limits import Kind
 from runner.exchange.listings import Listing
 from runner.exchange.records import ApiKey, Refused
 
@@ -91,6 +92,7 @@ class Request:
         headers: Names in lower case.
         body: The exact bytes.
         argument: What stands for the braces of the route.
+        told: Headers that its answer will have beside the usual ones.
     """
 
     engine: Engine
@@ -101,6 +103,7 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     argument: str = ""
+    told: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(
@@ -123,7 +126,18 @@ class Request:
         Raises:
             Refused: 401.
         """
-        return self.engine.accounts.authenticated(self.headers, self.method, self.path, self.body)
+        key = self.engine.accounts.authenticated(self.headers, self.method, self.path, self.body)
+        self.engine.gate.check_clock(self.headers["poly_timestamp"], self.engine.now_ms())
+        return key
+
+    def charge(self, key: ApiKey, kind: Kind, cost: int) -> None:
+        """Counts what the request costs against its signer's limits (reference 8.2).
+
+        Raises:
+            Refused: 429.
+        """
+        limits, now_ms = self.engine.gate.signers, self.engine.now_ms()
+        self.told |= limits.charge(key.address, kind, cost, now_ms)
 
     def json(self) -> object:
         """The body as JSON.

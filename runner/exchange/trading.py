@@ -77,7 +77,9 @@ def closed_only(request: Request) -> object:
 
 def post_order(request: Request) -> object:
     """`POST /order`."""
-    taken = _submit(request, request.key(), read(request.json()))
+    key = request.key()
+    request.charge(key, "orders", 1)
+    taken = _submit(request, key, read(request.json()))
     if isinstance(taken, Held) and _answer_waits(request.engine, taken):
         return Later(taken.due_ms, lambda: _accepted(taken.known(), held=True))
     return _accepted(taken)
@@ -92,6 +94,7 @@ def post_orders(request: Request) -> object:
     if len(payloads) > BATCH_MAX:
         text = f"Too many orders in payload: {len(payloads)}, max allowed: {BATCH_MAX}"
         raise Refused(400, text)
+    request.charge(key, "orders", len(payloads))
     submissions = [read(payload) for payload in payloads]
     taken = [_leg(request, key, submission) for submission in submissions]
     waits = [t for t in taken if isinstance(t, Held) and _answer_waits(request.engine, t)]
@@ -102,27 +105,29 @@ def post_orders(request: Request) -> object:
 
 def cancel_order(request: Request) -> object:
     """`DELETE /order`."""
-    body = request.json()
+    key, body = request.key(), request.json()
     order_id = body.get("orderID") if isinstance(body, dict) else None
     if not isinstance(order_id, str):
         raise Refused(400, "Invalid orderID")
-    return _cancel(request, request.key(), [order_id])
+    request.charge(key, "cancels", 1)
+    return _cancel(request, key, [order_id])
 
 
 def cancel_orders(request: Request) -> object:
-    """`DELETE /orders`: duplicates are ignored."""
-    body = request.json()
+    """`DELETE /orders`: duplicates are ignored, but cost as much."""
+    key, body = request.key(), request.json()
     if not isinstance(body, list) or not all(isinstance(order_id, str) for order_id in body):
         raise Refused(400, "Invalid order payload")
     if len(body) > CANCELS_MAX:
         raise Refused(400, f"Too many orders in payload, max allowed: {CANCELS_MAX}")
-    return _cancel(request, request.key(), list(dict.fromkeys(body)))
+    request.charge(key, "cancels", len(body))
+    return _cancel(request, key, list(dict.fromkeys(body)))
 
 
 def cancel_all(request: Request) -> object:
     """`DELETE /cancel-all`."""
     key = request.key()
-    return _cancel(request, key, [order.order_id for order in _open(request, key)])
+    return _cancel_many(request, key, _open(request, key))
 
 
 def cancel_market(request: Request) -> object:
@@ -131,7 +136,7 @@ def cancel_market(request: Request) -> object:
     if not isinstance(body, dict):
         raise Refused(400, "Invalid order payload")
     chosen = _chosen(_open(request, key), body.get("market"), body.get("asset_id"))
-    return _cancel(request, key, [order.order_id for order in chosen])
+    return _cancel_many(request, key, chosen)
 
 
 def get_order(request: Request) -> object:
@@ -342,6 +347,14 @@ def _accepted(taken: Placed | Held, *, held: bool = False) -> dict[str, object]:
         "takingAmount": decimal_text(taken.got) if matched else "",
         "tradeIDs": list(taken.trade_ids),
     }
+
+
+def _cancel_many(request: Request, key: ApiKey, orders: Sequence[Order]) -> object:
+    """Cancels what a request didn't name: one token to begin, then one an order."""
+    request.charge(key, "cancels", 1)
+    engine = request.engine
+    request.told |= engine.gate.signers.cancelled(key.address, len(orders), engine.now_ms())
+    return _cancel(request, key, [order.order_id for order in orders])
 
 
 def _cancel(request: Request, key: ApiKey, order_ids: Sequence[str]) -> object:
