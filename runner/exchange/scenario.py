@@ -17,8 +17,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
@@ -26,11 +24,18 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from runner.exchange import scenario_schema as schema
-from runner.exchange.engine import Traders
 from runner.exchange.faults import Fault
-from runner.exchange.flow import Flow, FlowStyle, StandingBook
-from runner.exchange.markets import LOT, ONE, MarketConfig, Side, decimal_text
-from runner.exchange.replay import Pace, Recording, RecordingError, Replay, load_recording
+from runner.exchange.flow import FlowStyle
+from runner.exchange.markets import LOT, ONE, TICKS, MarketConfig, Side, decimal_text
+from runner.exchange.population import Funding, Others, Played, Scenario, Standing
+from runner.exchange.replay import RecordingError, load_recording
+from runner.exchange.schedule import (
+    ModeChange,
+    Planned,
+    Restart,
+    StateChange,
+    TickChange,
+)
 from runner.exchange.yamldoc import Document, Loc, Problem, parse
 
 DATA = Path(str(files("runner.exchange") / "data"))
@@ -49,72 +54,6 @@ class ScenarioError(ValueError):
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-
-
-@dataclass(frozen=True, slots=True)
-class Funding:
-    """What an account has at the start: millionths of dollars, and of shares by token id."""
-
-    address: str
-    cash: int
-    tokens: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A standing book: size by (side, price) of the first outcome."""
-
-    levels: Mapping[tuple[Side, int], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Played:
-    """A recording, and how to play it."""
-
-    recording: Recording
-    speed: Fraction
-    offset_us: int
-    loop: bool
-
-
-Others = Standing | FlowStyle | Played
-"""Who else trades on a market."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """What to populate an exchange with.
-
-    Attributes:
-        seed: of everything that is left to chance.
-        markets: as the engine lists them.
-        others: who trades on which of the markets, by condition id.
-        accounts: funded at the start.
-        faults: in force from the start.
-        mined_ms, confirmed_ms: shortest and longest time from a trade's match to mined, and
-            from mined to confirmed, in milliseconds.
-    """
-
-    seed: int
-    markets: tuple[MarketConfig, ...]
-    others: Mapping[str, Others]
-    accounts: tuple[Funding, ...]
-    faults: tuple[Fault, ...]
-    mined_ms: tuple[int, int]
-    confirmed_ms: tuple[int, int]
-
-    def traders(self, started_at: datetime) -> tuple[Traders, ...]:
-        """The other people, fresh, for `Engine.add_traders`.
-
-        Args:
-            started_at: when this exchange's state was first made (UTC). Given the same again
-                after a restart, flow and replay go on where they would have been.
-        """
-        return tuple(
-            _trader(market, self.others[market.condition_id], self.seed, started_at)
-            for market in self.markets
-            if market.condition_id in self.others
-        )
 
 
 def load(where: str | Path, seed: int | None = None) -> Scenario:
@@ -208,6 +147,7 @@ class _Builder:
             others=others,
             accounts=tuple(self._funding(markets)),
             faults=tuple(self._faults()),
+            schedule=tuple(self._schedule(markets)),
             mined_ms=settlement.mined_seconds,
             confirmed_ms=settlement.confirmed_seconds,
         )
@@ -327,6 +267,49 @@ class _Builder:
                         held[token] = size
             yield Funding(account.address, account.cash, held)
 
+    def _schedule(self, markets: list[MarketConfig]) -> Iterator[Planned]:
+        listed = {market.slug: market for market in markets}
+        for market in self._file.markets:
+            if market.opens_after_seconds is not None and market.slug in listed:
+                condition_id = listed[market.slug].condition_id
+                yield Planned(0, StateChange(condition_id, "paused"))
+                opening = StateChange(condition_id, "open", announced=True)
+                yield Planned(market.opens_after_seconds, opening)
+        for index, keys in enumerate(self._file.schedule):
+            yield from self._planned(keys, listed, ("schedule", index))
+
+    def _planned(
+        self, keys: schema.ScheduleKeys, listed: Mapping[str, MarketConfig], loc: Loc
+    ) -> Iterator[Planned]:
+        names = ("tick", "state", "restart", "mode")
+        if sum(getattr(keys, name) is not None for name in names) != 1:
+            self._problem(loc, f"must have one of {', '.join(names)}")
+            return
+        if keys.mode is not None:
+            yield Planned(keys.at_seconds, ModeChange(keys.mode))
+            return
+        if keys.restart is not None:
+            restart = Restart(keys.restart.down_seconds, keys.restart.post_only_seconds)
+            yield Planned(keys.at_seconds, restart)
+            return
+        market = listed.get(keys.market or "")
+        if market is None:
+            self._problem((*loc, "market"), "must be the slug of a market of this file")
+        elif keys.tick is not None:
+            if keys.tick not in TICKS:
+                self._problem((*loc, "tick"), f"no such tick: {decimal_text(keys.tick)}")
+            yield Planned(keys.at_seconds, TickChange(market.condition_id, keys.tick))
+        elif keys.state is not None:
+            outcomes = (*market.outcomes, None)
+            if (keys.state == "resolved") != (keys.winner is not None):
+                self._problem((*loc, "winner"), "is required with state resolved, and only then")
+            elif keys.winner not in outcomes:
+                self._problem((*loc, "winner"), f"must be one of {', '.join(market.outcomes)}")
+            else:
+                winner = None if keys.winner is None else outcomes.index(keys.winner)
+                change = StateChange(market.condition_id, keys.state, winner)
+                yield Planned(keys.at_seconds, change)
+
     def _faults(self) -> Iterator[Fault]:
         for index, keys in enumerate(self._file.faults):
             given: dict[str, object] = keys.model_dump(exclude_none=True)
@@ -348,14 +331,3 @@ def _digest(purpose: str, *names: str) -> str:
 
 def _token(slug: str, outcome: str) -> str:
     return str(int(_digest("token", slug, outcome), 16))
-
-
-def _trader(market: MarketConfig, others: Others, seed: int, started_at: datetime) -> Traders:
-    match others:
-        case Standing():
-            return StandingBook(market.condition_id, others.levels, started_at)
-        case FlowStyle():
-            return Flow(market, others, seed, started_at)
-        case Played():
-            pace = Pace(started_at, others.speed, others.offset_us, others.loop)
-            return Replay(market.condition_id, others.recording, pace)

@@ -15,7 +15,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from runner.exchange.faults import FaultName
-from runner.exchange.markets import ONE, decimal_text, millionths
+from runner.exchange.gate import TradingMode
+from runner.exchange.markets import ONE, MarketState, decimal_text, millionths
 from runner.exchange.yamldoc import Document, Loc, Problem
 
 
@@ -174,6 +175,25 @@ class ReplayKeys(_Strict):
     at_end: Literal["stop", "loop"] = "stop"
 
 
+class RestartKeys(_Strict):
+    """An engine restart: 425 for a while, then post-only (reference 8.3)."""
+
+    down_seconds: Seconds = 20_000
+    post_only_seconds: Seconds = 120_000
+
+
+class ScheduleKeys(_Strict):
+    """One thing that happens at a set time: to a market (tick or state), or to all of trading."""
+
+    at_seconds: Seconds
+    market: Slug | None = None
+    tick: Price | None = None
+    state: MarketState | None = None
+    winner: Text | None = None
+    restart: RestartKeys | None = None
+    mode: TradingMode | None = None
+
+
 class Market(_Strict):
     """One market of two outcomes, and who else trades on it: nobody, a book, flow or a replay."""
 
@@ -190,6 +210,7 @@ class Market(_Strict):
     fee: Fee | None = None
     taker_delay_seconds: Seconds = 0
     end: Utc | None = None
+    opens_after_seconds: Seconds | None = None
     book: Book | None = None
     flow: FlowKeys | None = None
     replay: ReplayKeys | None = None
@@ -205,6 +226,7 @@ class ScenarioFile(_Strict):
     fee: Fee = Fee()
     accounts: tuple[Account, ...] = ()
     faults: tuple[FaultKeys, ...] = ()
+    schedule: tuple[ScheduleKeys, ...] = ()
     markets: Annotated[tuple[Market, ...], BeforeValidator(_not_empty)]
 
 

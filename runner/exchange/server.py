@@ -23,8 +23,9 @@ from aiohttp import WSMsgType, web
 from runner.exchange.api import Exchange
 from runner.exchange.faults import Fault
 from runner.exchange.feeds import Session
+from runner.exchange.population import Scenario
 from runner.exchange.requests import MARK
-from runner.exchange.scenario import Scenario, ScenarioError, default_scenario, load
+from runner.exchange.scenario import ScenarioError, default_scenario, load
 from runner.exchange.settlement import Delays
 from runner.exchange.state import ForeignState, StateLocked
 

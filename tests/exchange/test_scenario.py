@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -14,23 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.exchange import scenario_schema
+from runner.exchange.api import Exchange
 from runner.exchange.faults import Fault, FaultName
+from runner.exchange.feeds import Session
 from runner.exchange.flow import Flow, FlowStyle, StandingBook
 from runner.exchange.markets import ONE
+from runner.exchange.population import Funding, Played, Scenario, Standing
 from runner.exchange.replay import Replay
-from runner.exchange.scenario import (
-    DATA,
-    PACKAGED,
-    Funding,
-    Played,
-    Scenario,
-    ScenarioError,
-    Standing,
-    default_scenario,
-    load,
-)
+from runner.exchange.scenario import DATA, PACKAGED, ScenarioError, default_scenario, load
+from runner.exchange.schedule import ModeChange, Planned, Restart, Schedule, StateChange, TickChange
 from runner.exchange.server import opened
 from runner.exchange.yamldoc import parse
+from tests.exchange.kit import Clock
 
 DOCS = Path(__file__).parents[2] / "docs" / "scenarios.md"
 STARTED = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -98,12 +94,14 @@ class TestPackaged:
             scenario = load(path.stem)
             assert scenario == load(path)
             traders = scenario.traders(STARTED)
-            assert len(traders) == len(scenario.others)
-            assert all(isinstance(trader, Flow | Replay | StandingBook) for trader in traders)
-            assert all(trader.next_due() == STARTED for trader in traders)
+            people = [t for t in traders if not isinstance(t, Schedule)]
+            assert len(people) == len(scenario.others)
+            assert all(isinstance(trader, Flow | Replay | StandingBook) for trader in people)
+            assert all(trader.next_due() == STARTED for trader in people)
+            assert (len(traders) > len(people)) == bool(scenario.schedule)
 
     def test_an_unknown_name_is_told_which_there_are(self) -> None:
-        with pytest.raises(ScenarioError, match="there are default, demo, quiet, recorded"):
+        with pytest.raises(ScenarioError, match="there are calm, default, demo, extremes"):
             load("demmo")
 
 
@@ -238,6 +236,112 @@ DOCUMENT_PROBLEMS = [
         "5:11: markets[1].slug: rain is listed already",
     ),
 ]
+
+
+class TestSchedule:
+    SCHEDULE = (
+        BASE
+        + """\
+  - slug: late
+    question: Will it snow?
+    opens_after_seconds: 60
+    book: {bids: {0.40: 10}}
+schedule:
+  - {at_seconds: 300, market: rain, state: resolved, winner: "No"}
+  - {at_seconds: 30.5, market: rain, tick: 0.001}
+  - {at_seconds: 120, restart: {down_seconds: 10}}
+  - {at_seconds: 270, mode: cancel_only}
+"""
+    )
+
+    def run(self, tmp_path: Path, *seconds: float) -> tuple[Exchange, Clock, Session]:
+        """The exchange with this schedule, started anew at each of the moments."""
+        scenario, clock = read(tmp_path, self.SCHEDULE), Clock()
+        for moment in seconds[:-1]:
+            clock.now = STARTED + timedelta(seconds=moment)
+            opened(tmp_path / "exchange.db", scenario, clock).close()
+        clock.now = STARTED + timedelta(seconds=seconds[-1])
+        exchange = opened(tmp_path / "exchange.db", scenario, clock)
+        session = exchange.connect("/ws/market")
+        tokens = [token for market in scenario.markets for token in market.token_ids]
+        session.receive(
+            json.dumps({"type": "market", "assets_ids": tokens, "custom_feature_enabled": True})
+        )
+        session.outgoing.clear()
+        return exchange, clock, session
+
+    def at(self, exchange: Exchange, clock: Clock, session: Session, seconds: float) -> list[str]:
+        """The kinds of frames up to a moment, reached due by due."""
+        end = STARTED + timedelta(seconds=seconds)
+        while (due := exchange.next_due()) is not None and due <= end:
+            clock.now = due
+            exchange.advance()
+        clock.now = end
+        kinds = [json.loads(text)["event_type"] for text in session.outgoing]
+        session.outgoing.clear()
+        return kinds
+
+    def test_it_is_read(self, tmp_path: Path) -> None:
+        scenario = read(tmp_path, self.SCHEDULE)
+        rain, late = (market.condition_id for market in scenario.markets)
+        assert scenario.schedule == (
+            Planned(0, StateChange(late, "paused")),
+            Planned(60_000, StateChange(late, "open", announced=True)),
+            Planned(300_000, StateChange(rain, "resolved", winner=1)),
+            Planned(30_500, TickChange(rain, 1_000)),
+            Planned(120_000, Restart(10_000, 120_000)),
+            Planned(270_000, ModeChange("cancel_only")),
+        )
+
+    def test_everything_happens_in_its_time(self, tmp_path: Path) -> None:
+        exchange, clock, session = self.run(tmp_path, 0)
+        rain, late = exchange.listings.values()
+        assert (late.state, rain.market.tick) == ("paused", 10_000)
+        assert self.at(exchange, clock, session, 59) == ["tick_size_change", "tick_size_change"]
+        assert (late.state, rain.market.tick) == ("paused", 1_000)
+        assert self.at(exchange, clock, session, 60) == ["new_market"]
+        assert late.state == "open"
+        self.at(exchange, clock, session, 125)
+        answer = exchange.handle("POST", "/order", {}, b"{}")
+        assert answer.status == 425
+        self.at(exchange, clock, session, 131)
+        assert exchange.handle("POST", "/order", {}, b"{}").status == 503
+        self.at(exchange, clock, session, 275)
+        assert b"cancel-only" in exchange.handle("POST", "/order", {}, b"{}").body
+        assert self.at(exchange, clock, session, 300) == ["market_resolved"]
+        assert (rain.state, rain.winner) == ("resolved", 1)
+        exchange.close()
+
+    def test_an_exchange_that_was_away_makes_up_for_what_still_counts(self, tmp_path: Path) -> None:
+        exchange, _, _ = self.run(tmp_path, 0, 125)
+        rain, late = exchange.listings.values()
+        assert (rain.market.tick, rain.state, late.state) == (1_000, "open", "open")
+        assert exchange.handle("POST", "/order", {}, b"{}").status == 425
+        exchange.close()
+        exchange, clock, session = self.run(tmp_path, 200, 301, 400)
+        rain, late = exchange.listings.values()
+        assert (rain.state, rain.winner, late.state) == ("resolved", 1, "open")
+        assert exchange.gate.mode == "cancel_only"
+        assert self.at(exchange, clock, session, 500) == []
+        exchange.close()
+
+    @pytest.mark.parametrize(
+        ("entry", "problem"),
+        [
+            ("{at_seconds: 1, market: rain}", "schedule[0]: must have one of tick, state, restart"),
+            ("{at_seconds: 1, market: dry, tick: 0.01}", "schedule[0].market: must be the slug"),
+            ("{at_seconds: 1, tick: 0.01}", "schedule[0].market: must be the slug"),
+            ("{at_seconds: 1, market: rain, tick: 0.02}", "schedule[0].tick: no such tick: 0.02"),
+            ("{at_seconds: 1, market: rain, state: resolved}", "schedule[0].winner: is required"),
+            (
+                "{at_seconds: 1, market: rain, state: resolved, winner: Maybe}",
+                "schedule[0].winner: must be one of Yes, No",
+            ),
+        ],
+    )
+    def test_a_wrong_entry_says_why(self, tmp_path: Path, entry: str, problem: str) -> None:
+        (found,) = problems(tmp_path, f"{BASE}schedule:\n  - {entry}\n")
+        assert problem in found
 
 
 class TestProblems:

@@ -1,0 +1,121 @@
+"""The whole exchange in virtual time: its channel agrees with its books, and it repeats itself."""
+
+import gzip
+import json
+import os
+from random import Random
+from typing import Any, get_args
+
+import pytest
+
+from runner.exchange.faults import OPTIONS, Fault, FaultName
+from runner.exchange.scenario import DATA, load
+from tests.exchange.book_check import Rebuilt
+from tests.exchange.virtual import Day
+
+SHIPPED = DATA / "btc-updown-15m-1761786000.jsonl.gz"
+
+
+class Checked(Day):
+    """A day whose market channel is rebuilt and compared with the books over REST."""
+
+    rebuilt = Rebuilt()
+    asked = 0
+
+    def after_step(self) -> None:
+        for shown in map(json.loads, self.frames):
+            if isinstance(shown, list):  # the books that the subscription asked for
+                for book in shown:
+                    self.rebuilt.frame(book)
+                continue
+            self.rebuilt.frame(shown)
+            if shown["event_type"] == "book":
+                self._compare(shown)
+
+    def _compare(self, frame: dict[str, Any]) -> None:
+        """The book frame is the last word of its step, so REST says the same now."""
+        target = f"/book?token_id={frame['asset_id']}"
+        rest = json.loads(self.exchange.handle("GET", target, {}, b"").body)
+        assert {key: rest[key] for key in frame if key != "event_type"} == {
+            key: value for key, value in frame.items() if key != "event_type"
+        }
+        self.asked += 1
+
+
+def test_the_channel_rebuilds_the_rest_book_at_every_book_frame_of_an_hour() -> None:
+    day = Checked(load("default", 3), 3, every_s=4)
+    day.rebuilt = Rebuilt()
+    day.run(1800)
+    fine = day.markets[1].condition_id
+    day.exchange.set_tick(fine, 100)
+    day.run(1800)
+    assert day.rebuilt.problems == []
+    assert day.rebuilt.compared > 5_000
+    assert day.rebuilt.tops > 20_000
+    assert day.asked > 2_500
+
+
+def recorded_frames() -> list[Any]:
+    with gzip.open(SHIPPED, "rt") as lines:
+        return [json.loads(line)["frame"] for line in lines]
+
+
+def test_the_same_check_passes_on_what_the_real_exchange_sent() -> None:
+    frames = recorded_frames()
+    books = [i for i, frame in enumerate(frames) if frame["event_type"] == "book"]
+    rebuilt = Rebuilt()
+    for frame in frames[: books[1] + 1]:  # after these, price changes are missing
+        rebuilt.frame(frame)
+    assert rebuilt.problems == []
+    assert (rebuilt.tops, rebuilt.compared) == (69, 2)
+
+
+def test_the_check_sees_a_lost_change() -> None:
+    frames = recorded_frames()
+    seen = 0
+    for lost in range(1, 70):
+        rebuilt = Rebuilt()
+        for frame in (*frames[:lost], *frames[lost + 1 : 71]):
+            rebuilt.frame(frame)
+        seen += bool(rebuilt.problems)
+    assert seen == 17  # the other levels are set once more before a best price or a book shows them
+
+
+def drawn(seed: int) -> list[Fault]:
+    """A random few of the faults, each striking now and then."""
+    chance = Random(seed)
+    faults = []
+    for name in chance.sample(get_args(FaultName), chance.randint(2, 8)):
+        keys: dict[str, Any] = {"name": name, "rate": chance.choice([0.02, 0.1, 0.3])}
+        if "seconds" in OPTIONS[name]:
+            keys["seconds"] = chance.choice([1, 3, 20])
+        faults.append(Fault.model_validate(keys))
+    return faults
+
+
+def trace(seed: int) -> tuple[str, int]:
+    day = Day(load("fast", seed), seed, drawn(seed), every_s=0.4)
+    day.run(12)
+    day.exchange.close()
+    return day.digest(), day.steps
+
+
+@pytest.mark.parametrize("share", range(4))
+def test_the_same_seed_gives_the_same_trace(share: int) -> None:
+    seeds = range(10 * share, 10 * share + 10)
+    traces = [trace(seed) for seed in seeds]
+    assert traces == [trace(seed) for seed in seeds]
+    assert len({digest for digest, _ in traces}) == len(traces)
+    assert min(steps for _, steps in traces) > 100
+
+
+@pytest.mark.soak
+def test_the_same_seed_gives_the_same_trace_200_of_200() -> None:
+    seeds = range(1000, 1000 + int(os.environ.get("SEEDS", "200")))
+    assert [trace(seed) for seed in seeds] == [trace(seed) for seed in seeds]
+
+
+def test_a_day_of_trading_passes_in_seconds() -> None:
+    day = Day(load("calm", 5), 5, every_s=600)
+    day.run(86_400)
+    assert day.steps > 8_000
