@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -118,6 +119,7 @@ class Reconciler:
         self._foreign: set[str] = set()
         self._logged = store.last_event()
         self._error: BaseException | None = None
+        self._broke = False
         self._stopping = False
 
     # wake-ups: each says "look again", never "do this"
@@ -173,7 +175,7 @@ class Reconciler:
         """Reconcile until stopped, or with `until_done` until every known plan has ended.
 
         Raises:
-            InvariantBroken: a pass broke although trading was halted already.
+            InvariantBroken: two passes in a row broke.
         """
         self._recover()
         await self._connect()
@@ -294,6 +296,7 @@ class Reconciler:
         except _BROKEN as error:
             self._broken(error, inbox, woken, now)
             return
+        self._broke = False
         self._log_events()
         for name, answer in answers:
             spool.reply(self._state_path, name, answer)
@@ -327,18 +330,21 @@ class Reconciler:
     ) -> None:
         """A pass broke and was undone: halt, then take its facts in one by one.
 
-        The fact that is itself the contradiction is left out, with an alert. If a pass breaks
-        again while halted, there is nothing left to try: the process ends with the error.
+        The fact that is itself the contradiction is left out, with an alert. If the next pass
+        breaks as well, there is nothing left to try: the process ends with the error.
         """
-        if self._latch.is_set():
+        if self._broke:
             raise error
+        self._broke = True
         self._halt(f"INVARIANT_BROKEN: {error}", now)
+        self._plans.recover(self._store.plans())
         self._woken |= woken
-        for item in inbox:
+        self._wake.set()
+        for fact in (fact for item in inbox for fact in _facts(item)):
             try:
                 with self._store.transaction(now) as tx:
                     intake = Intake(tx, now)
-                    self._take(tx, intake, item)
+                    self._take(tx, intake, fact)
             except _BROKEN as contradiction:
                 with self._store.transaction(now) as tx:
                     tx.alert("critical", "FACT_CONTRADICTS", str(contradiction))
@@ -571,6 +577,15 @@ class Reconciler:
             tx.alert("critical", "TRADING_HALTED", reason)
             keys = {job.key for job in tx.open_jobs()}
         self._woken |= keys
+
+
+def _facts(item: Item) -> Iterable[Item]:
+    """An item as single facts, so that one that contradicts does not take others with it."""
+    if not isinstance(item, AccountRead):
+        return (item,)
+    trades = tuple(Reported(report) for report in item.trades)
+    orders = tuple(Reported(report) for report in item.open_orders)
+    return (*trades, *orders, replace(item, trades=(), open_orders=()))
 
 
 def _to_cancel(tx: Writes, keys: Iterable[JobKey]) -> list[str]:

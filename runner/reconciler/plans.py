@@ -56,7 +56,8 @@ class Plans:
         self._unreadable = ""
 
     def recover(self, plans: Iterable[PlanRow]) -> None:
-        """After a start: which plans' files were missing, since when."""
+        """What is remembered, as the database has it: after a start, and after a pass undone."""
+        self._reported = set()
         self._missing = {
             plan.plan: plan.missing_since
             for plan in plans
