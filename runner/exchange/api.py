@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import get_args
 
-from runner.exchange import absent, control, data_api, gamma, queries, trading
+from runner.exchange import absent, control, data_api, gamma, notices, queries, trading
 from runner.exchange.engine import Engine
 from runner.exchange.feeds import Channel, Session
 from runner.exchange.listings import dump
@@ -86,6 +86,8 @@ _PRIVATE: Mapping[tuple[str, str], Handler] = {
     ("GET", "/data/orders"): trading.get_orders,
     ("GET", "/data/trades"): trading.get_trades,
     ("GET", "/data/pre-migration-orders"): absent.old_orders,
+    ("GET", "/notifications"): notices.list_notices,
+    ("DELETE", "/notifications"): notices.drop_notices,
     ("GET", "/order-scoring"): absent.scoring,
     ("POST", "/orders-scoring"): absent.many_scoring,
     ("GET", "/rewards/user"): absent.earnings,

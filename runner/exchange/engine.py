@@ -8,7 +8,7 @@ Invariants:
 """
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -93,6 +93,7 @@ class Engine(Crowd):
         self.made_at = instant(state.made_at)
         self.gate = Gate()
         self._traders: list[Traders] = [feeds]
+        self.dropped_notices: set[int] = set()
         self._load()
 
     def now(self) -> datetime:
@@ -177,6 +178,12 @@ class Engine(Crowd):
         """Notes that an API key was made or has changed."""
         self._state.note(key)
 
+    def drop_notices(self, notice_ids: Iterable[int]) -> None:
+        """Has notices of an account told no more."""
+        for notice_id in notice_ids:
+            self.dropped_notices.add(notice_id)
+            self._state.note_dropped(notice_id)
+
     def heartbeat(self, key: ApiKey, given: str) -> str | None:
         """A beat of a key's dead man's switch (reference 5.6).
 
@@ -238,6 +245,7 @@ class Engine(Crowd):
     def _load(self) -> None:
         """Takes up where the database ends."""
         self.accounts.load(self._state.accounts(), self._state.keys())
+        self.dropped_notices |= self._state.dropped_notices()
         for row in self._state.markets():
             if (listing := self.listings.get(row[0])) is not None:
                 listing.restore(row)

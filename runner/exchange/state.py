@@ -58,6 +58,9 @@ _STEPS = (
     ALTER TABLE orders ADD COLUMN returned INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE trades ADD COLUMN returns INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    CREATE TABLE dropped_notices (id INTEGER PRIMARY KEY) STRICT;
+    """,
 )
 """What brings a database from each version to the next; `user_version` counts those done."""
 
@@ -158,6 +161,7 @@ class State:
         self._trades: dict[str, Trade] = {}
         self._markets: dict[str, MarketRow] = {}
         self._rebates: dict[tuple[int, str], Rebate] = {}
+        self._dropped: dict[int, None] = {}
 
     def _step_up(self) -> None:
         done = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -186,6 +190,10 @@ class State:
         """Notes a market's changed state."""
         self._markets[row[0]] = row
 
+    def note_dropped(self, notice_id: int) -> None:
+        """Notes that a notice of an account was dropped."""
+        self._dropped[notice_id] = None
+
     def commit(self) -> None:
         """Writes everything noted, in one transaction."""
         noted: tuple[dict[Any, Any], ...] = (
@@ -195,6 +203,7 @@ class State:
             self._trades,
             self._markets,
             self._rebates,
+            self._dropped,
         )
         if not any(noted) and not self._unmade:
             return
@@ -226,9 +235,14 @@ class State:
         self._write("trades", _TRADE, map(_trade_row, self._trades.values()))
         self._write("markets", _MARKET, self._markets.values())
         self._write("rebates", _REBATE, (_row(r, _REBATE) for r in self._rebates.values()))
+        self._write("dropped_notices", ["id"], ((notice_id,) for notice_id in self._dropped))
         self._db.execute("COMMIT")
         for changed in noted:
             changed.clear()
+
+    def dropped_notices(self) -> set[int]:
+        """The ids of every notice ever dropped."""
+        return {notice_id for (notice_id,) in self._db.execute("SELECT id FROM dropped_notices")}
 
     def accounts(self) -> Iterator[Account]:
         """Every account, with its holdings and allowances."""

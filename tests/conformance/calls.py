@@ -89,6 +89,9 @@ CLOB = Registry(
         f"{_CLOB_READS}::test_a_balance_is_refreshed": (
             "get_balance_allowance update_balance_allowance"
         ),
+        f"{_CLOB_READS}::test_notices_of_fills_and_cancels_are_told_until_dropped": (
+            "drop_notifications get_notifications"
+        ),
         f"{_CLOB_READS}::test_nothing_is_paid_for_resting_orders": (
             "are_orders_scoring get_current_rewards get_earnings_for_user_for_day "
             "get_raw_rewards_for_market get_reward_percentages "
@@ -102,9 +105,6 @@ CLOB = Registry(
         ),
         "what a read-only key admits to is not public": (
             "create_readonly_api_key delete_readonly_api_key get_readonly_api_keys"
-        ),
-        "notices for the website; the user channel and the reads tell the same": (
-            "drop_notifications get_notifications"
         ),
         _QUOTES: (
             "rfq.accept_rfq_quote rfq.approve_rfq_order rfq.cancel_rfq_quote "
@@ -145,6 +145,9 @@ UNIFIED = Registry(
         f"{_CLIENT}::test_a_batch_tells_what_became_of_each_leg": "post_orders",
         f"{_CLIENT}::test_every_way_to_cancel": "cancel_all cancel_market_orders cancel_orders",
         f"{_CLIENT}::test_heartbeats": "send_order_heartbeat error.OrderHeartbeatMismatchError",
+        f"{_CLIENT}::test_notices_of_fills_and_cancels_are_told_until_dropped": (
+            "drop_notifications get_notifications"
+        ),
         f"{_CLIENT}::test_nothing_is_paid_for_resting_orders": (
             "get_order_scoring get_orders_scoring get_reward_percentages "
             "get_total_earnings_for_user_for_day list_user_earnings_and_markets_config "
@@ -222,9 +225,6 @@ UNIFIED = Registry(
             "stream.CryptoPriceSpec stream.CryptoPricesChainlinkTwapSpec stream.CryptoPricesSpec "
             "stream.CryptoTwapPriceSpec stream.EquityPriceSpec stream.EquityPricesSpec "
             "stream.EquityTwapPriceSpec"
-        ),
-        "notices for the website; the user channel and the reads tell the same": (
-            "drop_notifications get_notifications"
         ),
         "tokens handed out by the control face are backed by nothing, and the volume of "
         "anonymous trades is not kept: there is no honest number to tell": (

@@ -1,7 +1,9 @@
 """The rest of py-clob-client-v2: every read, key, batch and bound that needs no second trader."""
 
+import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from py_clob_client_v2.client import ClobClient
@@ -10,6 +12,7 @@ from py_clob_client_v2.clob_types import (
     AssetType,
     BalanceAllowanceParams,
     BookParams,
+    DropNotificationParams,
     MarketOrderArgsV2,
     OpenOrderParams,
     OrderPayload,
@@ -172,6 +175,24 @@ def test_a_balance_is_refreshed(account: Account) -> None:
     found = account.client.get_balance_allowance(params)
     assert int(found["balance"]) == 1_000_000_000
     assert all(int(allowance) > 0 for allowance in found["allowances"].values())
+
+
+def test_notices_of_fills_and_cancels_are_told_until_dropped(tmp_path: Path) -> None:
+    with exchange_process(tmp_path) as process:
+        account = Account(process)
+        client, cancelled = account.client, account.rest()
+        client.cancel_all()
+        buy = MarketOrderArgsV2(token_id=account.yes, amount=5.2, side="BUY")
+        bought = client.create_and_post_market_order(buy, order_type=OrderType.FOK)
+        cancel, fill = client.get_notifications()
+        assert (cancel["type"], cancel["payload"]["order_id"]) == (1, cancelled)
+        assert (fill["type"], fill["payload"]["trade_id"]) == (2, bought["tradeIDs"][0])
+        client.drop_notifications(DropNotificationParams(ids=[str(cancel["id"]), "77"]))
+        assert [notice["id"] for notice in client.get_notifications()] == [fill["id"]]
+        process.stop(signal.SIGKILL)
+        process.start()
+        client.host = process.url
+        assert [notice["id"] for notice in client.get_notifications()] == [fill["id"]]
 
 
 def test_nothing_is_paid_for_resting_orders(account: Account) -> None:

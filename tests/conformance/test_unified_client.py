@@ -108,6 +108,19 @@ async def test_balances_and_allowances(trader: Trader) -> None:
     assert (await now(shares)).balance == 500_000_000
     none = trader.client.get_balance_allowance(asset_type="CONDITIONAL", asset_id=trader.no)
     assert (await now(none)).balance == 0
+    spender = max(cash.allowances)
+    body = {
+        "address": trader.address,
+        "allowances": {"COLLATERAL": dict.fromkeys(cash.allowances, "1")},
+    }
+    trader.process.control("POST", "/_exchange/accounts", body)
+    less = await now(trader.client.get_balance_allowance(asset_type="COLLATERAL"))
+    assert less.allowances[spender] == 1_000_000
+    signed = await now(
+        trader.client.create_limit_order(asset_id=trader.yes, price="0.40", size="10", side="BUY")
+    )
+    with pytest.raises(polymarket.RequestRejectedError, match="the allowance is not enough"):
+        await now(trader.client.post_order(signed))
 
 
 async def test_a_limit_order_rests_is_read_and_cancelled(trader: Trader) -> None:
@@ -241,7 +254,7 @@ async def test_market_orders_both_ways_within_their_bounds(trader: Trader) -> No
 
 
 async def test_account_trades_by_every_filter(trader: Trader) -> None:
-    client, order = trader.client, await trader.buy()
+    client, order = trader.client, await trader.buy("2.6")
     (trade_id,) = order.trade_ids
     at = int(time.time())
     for wanted in (
@@ -277,11 +290,12 @@ async def test_a_failed_fill_settles_nothing(trader: Trader) -> None:
     fault(trader, "fail_trade")
     order = await now(
         trader.client.place_market_order(
-            asset_id=trader.yes, amount="5.2", side="BUY", order_type="FOK"
+            asset_id=trader.yes, amount="2.6", side="BUY", order_type="FOK"
         )
     )
     with pytest.raises(polymarket.TransactionFailedError):
         await now(trader.client.wait_for_order_fill_settlement(order))
+    assert [notice.type for notice in await now(trader.client.get_notifications())] == [2, 8]
     cash = await now(trader.client.get_balance_allowance(asset_type="COLLATERAL"))
     assert cash.balance == 1_000_000_000
 
@@ -289,7 +303,7 @@ async def test_a_failed_fill_settles_nothing(trader: Trader) -> None:
 async def test_a_wait_for_settlement_ends(trader: Trader) -> None:
     order = await now(
         trader.client.place_market_order(
-            asset_id=trader.yes, amount="5.2", side="BUY", order_type="FOK"
+            asset_id=trader.yes, amount="2.6", side="BUY", order_type="FOK"
         )
     )
     with pytest.raises(polymarket.TimeoutError):
@@ -332,6 +346,20 @@ async def test_heartbeats(trader: Trader) -> None:
     with pytest.raises(polymarket.OrderHeartbeatMismatchError) as wrong:
         await now(trader.client.send_order_heartbeat(heartbeat_id=first.heartbeat_id))
     assert wrong.value.heartbeat_id == second.heartbeat_id
+
+
+async def test_notices_of_fills_and_cancels_are_told_until_dropped(trader: Trader) -> None:
+    client, bought = trader.client, await trader.buy("2.6")
+    cancelled = await trader.rest()
+    await now(client.cancel_order(order_id=cancelled))
+    fill, cancel = await now(client.get_notifications())
+    assert (fill.type, fill.payload.order_id) == (2, bought.order_id)
+    assert (fill.payload.price, fill.payload.matched_size) == (Decimal("0.52"), 5)
+    assert (fill.owner, fill.payload.trade_id) == (client.credentials.key, bought.trade_ids[0])
+    assert (cancel.type, cancel.payload.order_id) == (1, cancelled)
+    assert (cancel.payload.remaining_size, cancel.payload.market_slug) == (100, "rain")
+    await now(client.drop_notifications(ids=[fill.id]))
+    assert [notice.id for notice in await now(client.get_notifications())] == [cancel.id]
 
 
 async def test_nothing_is_paid_for_resting_orders(trader: Trader) -> None:
