@@ -81,18 +81,22 @@ class Crowd(Desk):
         recorded = self.listings[condition_id].book.recorded()
         return {("BUY" if bid else "SELL", price): size for (bid, price), size in recorded.items()}
 
-    def recorded_print(self, condition_id: str, side: Side, price: int, size: int) -> None:
+    def recorded_print(
+        self, condition_id: str, side: Side, price: int, size: int, *, inferred: bool = False
+    ) -> None:
         """A recorded trade: an anonymous taker of `side` traded `size` at `price`.
 
         In terms of the first outcome. Account orders at prices better for the taker fill first,
         then, once what is `ahead` of them has traded, those at its price; never more than `size`
         in all. Displayed sizes stay as they are (the recording's next frame tells them).
-        Publishes the last trade price.
+        Publishes the last trade price; of an `inferred` trade only what it filled, as nobody has
+        seen the rest.
         """
         listing = self.listings[condition_id]
         bid = side == "BUY"
         fills, passed = listing.book.plan_print(bid, price, size)
         taker = self._house(listing, 0, side, price, size, "FAK")
-        self._match(taker, listing, fills, announce=False)
+        self._match(taker, listing, fills, announce=inferred)
         listing.book.print_passed(bid, price, passed)
-        self._publish_last(listing, 0, side, price, size)
+        if not inferred:
+            self._publish_last(listing, 0, side, price, size)

@@ -14,7 +14,8 @@ from runner.exchange.engine import Traders
 from runner.exchange.faults import Fault
 from runner.exchange.flow import Flow, FlowStyle, StandingBook
 from runner.exchange.markets import MarketConfig, Side
-from runner.exchange.replay import Pace, Recording, Replay
+from runner.exchange.recordings import Recording
+from runner.exchange.replay import Pace, Replay
 from runner.exchange.schedule import Planned, Schedule
 
 

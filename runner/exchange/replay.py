@@ -1,15 +1,10 @@
-"""Other people, as recorded: replay of a real market's book and trades.
+"""Other people, as recorded: replay of a real market's book and trades (`recordings`).
 
-Two parts. `read_recording` is pure: it turns raw market-channel lines into timed events on the
-first outcome's book. `Replay` is the trader which plays those events to the exchange at a chosen
-speed, on the exchange's own clock.
+`Replay` is the trader which plays a recording to the exchange at a chosen speed, on the exchange's
+own clock.
 
-Invariants, by number (the property tests bear them):
+Invariants, by number (the property tests bear them, with those of `recordings`):
 
-1. Every event is on the first outcome's book: a print of the second outcome at p is the opposite
-   side at 1 - p.
-2. A print comes before the book frame that shows its effect. The venue publishes the frame first,
-   some 30 ms earlier, so in recorded order one trade would shorten a queue twice.
 3. A level is set only when the recording changes it; what takers consumed of a level stays
    consumed until then.
 4. The position follows from the start time alone. An exchange that comes back shows the book of
@@ -24,181 +19,14 @@ are integers in millionths, recorded time is integer microseconds from the recor
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
-from pathlib import Path
-from typing import Any
 
 from runner.exchange.engine import Engine
-from runner.exchange.markets import ONE, Side, millionths
-
-FRAME_LEAD_US = 150_000
-"""A book frame leads its own print by at most this (20 to 104 ms in the shipped recording)."""
-
-
-class RecordingError(ValueError):
-    """A recording that can't be read: the message names the line and what is wrong with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The whole displayed book, as {(side, price): size}; a level that isn't named is empty."""
-
-    levels: Mapping[tuple[Side, int], int]
-
-
-@dataclass(frozen=True, slots=True)
-class LevelChange:
-    """The new absolute size of one displayed level; 0 removes it."""
-
-    side: Side
-    price: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Print:
-    """One recorded trade; `side` is the taker's."""
-
-    side: Side
-    price: int
-    size: int
-
-
-Event = Snapshot | LevelChange | Print
-
-
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """An event and when it happened, in microseconds from the recording's first line."""
-
-    at_us: int
-    event: Event
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """A recorded market: its events in the order to play them, and its length in microseconds."""
-
-    events: tuple[Timed, ...]
-    length_us: int
-
-
-def read_recording(lines: Iterable[str], first_token: str, second_token: str) -> Recording:
-    """Read market-channel lines (`{"recv_ms", "frame"}`) of one market.
-
-    Args:
-        lines: JSON lines, sorted by `recv_ms`.
-        first_token: the outcome whose book is played.
-        second_token: the other outcome; its prints and price changes are mirrored, its book
-            frames are skipped (they mirror the first's).
-
-    Raises:
-        RecordingError: a line isn't readable, is of another market, is out of order, or holds a
-            number finer than a millionth; or there is no book frame.
-    """
-    tokens = {first_token: False, second_token: True}
-    events: list[Timed] = []
-    start_ms: int | None = None
-    at_us = 0
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-            recv_ms = int(record["recv_ms"])
-            start_ms = recv_ms if start_ms is None else start_ms
-            if (recv_ms - start_ms) * 1000 < at_us:
-                raise RecordingError(f"recv_ms {recv_ms} is before the line above")
-            at_us = (recv_ms - start_ms) * 1000
-            events.extend(Timed(at_us, event) for event in _events(record["frame"], tokens))
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise RecordingError(f"line {number}: {error!r}") from error
-    if not any(isinstance(timed.event, Snapshot) for timed in events):
-        raise RecordingError("no book frame of the first outcome")
-    ordered = tuple(_prints_before_their_books(events))
-    return Recording(ordered, at_us)
-
-
-def load_recording(path: Path, first_token: str, second_token: str) -> Recording:
-    """Read a gzipped recording from `path`; see `read_recording` for arguments and errors.
-
-    Raises:
-        RecordingError: also where the file is missing, cut short or no gzip of UTF-8 text.
-    """
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            return read_recording(lines, first_token, second_token)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise RecordingError(f"{path}: {error}") from error
-
-
-def _events(frame: Mapping[str, Any], tokens: Mapping[str, bool]) -> Iterator[Event]:
-    kind = frame["event_type"]
-    if kind == "book":
-        if not tokens[frame["asset_id"]]:
-            yield Snapshot(_levels(frame))
-    elif kind == "last_trade_price":
-        side, price = _on_first(frame, mirrored=tokens[frame["asset_id"]])
-        yield Print(side, price, _unsigned(frame["size"]))
-    elif kind == "price_change":
-        for change in frame["price_changes"]:
-            side, price = _on_first(change, mirrored=tokens[change["asset_id"]])
-            yield LevelChange(side, price, _unsigned(change["size"]))
-    elif kind != "tick_size_change":  # the market's tick belongs to the scenario
-        raise RecordingError(f"unknown event_type {kind!r}")
-
-
-def _levels(frame: Mapping[str, Any]) -> dict[tuple[Side, int], int]:
-    sides: tuple[tuple[Side, str], ...] = (("BUY", "bids"), ("SELL", "asks"))
-    return {
-        (side, _unsigned(level["price"])): _unsigned(level["size"])
-        for side, name in sides
-        for level in frame[name]
-    }
-
-
-def _on_first(entry: Mapping[str, Any], *, mirrored: bool) -> tuple[Side, int]:
-    """Side and price of an entry on the first outcome's book (invariant 1)."""
-    side, price = entry["side"], _unsigned(entry["price"])
-    if side not in {"BUY", "SELL"} or not 0 < price < ONE:
-        raise RecordingError(f"no such side and price: {side!r} at {entry['price']!r}")
-    buys: bool = (side == "BUY") is not mirrored
-    return "BUY" if buys else "SELL", ONE - price if mirrored else price
-
-
-def _unsigned(text: str) -> int:
-    """Exact millionths of a recorded price or size, which is never negative."""
-    value = millionths(text)
-    if value < 0:
-        raise RecordingError(f"negative: {text!r}")
-    return value
-
-
-def _prints_before_their_books(events: Iterable[Timed]) -> list[Timed]:
-    """Move each print in front of the book frame which already shows it (invariant 2).
-
-    A print belongs to the earliest snapshot not older than `FRAME_LEAD_US` that has none yet; one
-    without such a snapshot stays where it is.
-    """
-    played: list[list[Timed]] = []
-    unpaired: deque[tuple[int, list[Timed]]] = deque()
-    for timed in events:
-        while unpaired and timed.at_us - unpaired[0][0] > FRAME_LEAD_US:
-            unpaired.popleft()
-        if isinstance(timed.event, Print) and unpaired:
-            shown_at, slot = unpaired.popleft()
-            slot.insert(0, Timed(shown_at, timed.event))
-            continue
-        slot = [timed]
-        played.append(slot)
-        if isinstance(timed.event, Snapshot):
-            unpaired.append((timed.at_us, slot))
-    return [timed for slot in played for timed in slot]
+from runner.exchange.markets import Side
+from runner.exchange.recordings import Event, LevelChange, Print, Recording, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +91,9 @@ class Replay:
             event = self._recording.events[self._played % len(self._recording.events)].event
             self._played += 1
             if isinstance(event, Print):
-                engine.recorded_print(self._market, event.side, event.price, event.size)
+                engine.recorded_print(
+                    self._market, event.side, event.price, event.size, inferred=event.inferred
+                )
             else:
                 self._show(engine, _applied(self._shown, event))
 

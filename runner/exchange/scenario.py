@@ -28,7 +28,7 @@ from runner.exchange.faults import Fault
 from runner.exchange.flow import FlowStyle
 from runner.exchange.markets import LOT, ONE, TICKS, MarketConfig, Side, decimal_text
 from runner.exchange.population import Funding, Others, Played, Scenario, Standing
-from runner.exchange.replay import RecordingError, load_recording
+from runner.exchange.recordings import RecordingError, load_recording
 from runner.exchange.schedule import (
     ModeChange,
     Planned,
