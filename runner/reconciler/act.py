@@ -78,6 +78,7 @@ class Actor:
 
     async def _post(self, signed: SignedOrder, *, repeat: bool) -> None:
         try:
+            await self._venue.turn()
             if self._latch.is_set():
                 held = "trading was halted before the order was sent"
                 outcome = Unknown(held) if repeat else Refused("TRADING_HALTED", held, curable=True)

@@ -138,13 +138,19 @@ class Venue:
 
     # ---- what changes something
 
+    async def turn(self) -> None:
+        """Wait until the rate of orders allows one more; to be called before each `submit`.
+
+        Apart, so that whoever waited can look once more whether the order may still go.
+        """
+        await self._orders.take()
+
     async def submit(self, signed: SignedOrder) -> Outcome:
         """Send exactly these bytes, once, and say what the answer proves.
 
         Raises:
             VenueUnreachable: `start` has not succeeded yet; nothing was sent.
         """
-        await self._orders.take()
         try:
             answer = await self._requests.write("POST", "/order", signed.body)
         except WireError as error:

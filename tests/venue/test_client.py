@@ -19,7 +19,7 @@ from runner.core.model import (
 )
 from runner.core.plan import MarketRef
 from runner.exchange.faults import Fault
-from runner.venue.ports import Accepted, Refused, Unknown
+from runner.venue.ports import Accepted, Outcome, Refused, SignedOrder, Unknown
 from runner.venue.requests import VenueSettings
 from runner.venue.throttle import Rate
 from tests.venue.world import CASH, CUP, NO, RAIN, SIGNER, YES, World, make_venue, world
@@ -432,7 +432,12 @@ def test_orders_keep_to_their_rate_and_cancels_do_not_wait_for_them() -> None:
         settings = VenueSettings(orders=Rate(2, 3))
         async with world(latency=lambda: 0.0, settings=settings) as w:
             began = now()
-            sending = [asyncio.create_task(w.venue.submit(w.signed())) for _ in range(13)]
+
+            async def send(signed: SignedOrder) -> Outcome:
+                await w.venue.turn()
+                return await w.venue.submit(signed)
+
+            sending = [asyncio.create_task(send(w.signed())) for _ in range(13)]
             await asyncio.sleep(0.1)
             await w.venue.cancel(["0x" + "ab" * 32])
             assert now() - began < timedelta(seconds=1)
