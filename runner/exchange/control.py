@@ -10,9 +10,11 @@ from runner.exchange.agenda import instant
 from runner.exchange.faults import Fault
 from runner.exchange.gate import TradingMode
 from runner.exchange.limits import TIERS, SignerMode
+from runner.exchange.listings import Listing
 from runner.exchange.markets import MarketState, decimal_text, millionths
 from runner.exchange.records import (
     UNLIMITED,
+    Account,
     Approval,
     Order,
     Refused,
@@ -23,6 +25,8 @@ from runner.exchange.records import (
 from runner.exchange.requests import Request, market_of
 from runner.exchange.signatures import checksummed
 
+_HALVES = "50/50"
+
 
 def ledger(request: Request) -> object:
     """`GET /_exchange/ledger`: every account, order and trade; `?owner=` for one account.
@@ -31,10 +35,7 @@ def ledger(request: Request) -> object:
     """
     engine, owner = request.engine, _owner(request)
     accounts = {
-        account.address: {
-            "cash": decimal_text(account.cash),
-            "tokens": {t: decimal_text(size) for t, size in account.tokens.items() if size},
-        }
+        account.address: _wallet(account)
         for account in engine.accounts.all()
         if owner in {None, account.address}
     }
@@ -48,7 +49,22 @@ def ledger(request: Request) -> object:
         for t in engine.trades.values()
         if owner in {None, t.address, *(maker.address for maker in t.makers)}
     ]
-    return {"now": _time(engine.now_ms()), "accounts": accounts, "orders": orders, "trades": trades}
+    rebates = [
+        {
+            "day": _time(r.day * 86_400_000)[:10],
+            "address": r.address,
+            "amount": decimal_text(r.amount),
+        }
+        for r in engine.treasury.rebates
+        if owner in {None, r.address}
+    ]
+    return {
+        "now": _time(engine.now_ms()),
+        "accounts": accounts,
+        "orders": orders,
+        "trades": trades,
+        "rebates": rebates,
+    }
 
 
 def markets(request: Request) -> object:
@@ -136,25 +152,56 @@ def clear_faults(request: Request) -> object:
 
 
 def change_market(request: Request) -> object:
-    """`POST /_exchange/markets/{condition_id}`: `tick`, or `state` (with the `winner`'s name)."""
+    """`POST /_exchange/markets/{condition_id}`: `tick`, `state`, or both.
+
+    With state resolved goes `winner`: an outcome's name, or "50/50". Paused is what the API shows
+    as not accepting orders.
+    """
     body = _object(request, {"tick", "state", "winner"})
     listing, engine = market_of(request.engine, request.argument), request.engine
-    condition_id = listing.market.condition_id
+    condition_id, outcomes = listing.market.condition_id, listing.market.outcomes
     state, winner = body.get("state"), body.get("winner")
-    outcomes: tuple[object, ...] = (None, *listing.market.outcomes)
     if state not in (None, *get_args(MarketState)):
         raise Refused(400, f"state: one of {', '.join(get_args(MarketState))}")
-    if (state == "resolved") != (winner is not None) or winner not in outcomes:
-        raise Refused(400, "winner: one of the outcomes, with state resolved and only then")
+    if (state == "resolved") != (winner is not None) or winner not in (None, *outcomes, _HALVES):
+        raise Refused(
+            400, "winner: one of the outcomes or 50/50, with state resolved, and only then"
+        )
     try:
         if "tick" in body:
             engine.set_tick(condition_id, _amount(body["tick"]))
+        if state is not None:
+            index = outcomes.index(str(winner)) if winner in outcomes else None
+            engine.set_state(condition_id, cast("MarketState", state), index)
     except ValueError as error:
-        raise Refused(400, f"tick: {error}") from error
-    if state is not None:
-        index = listing.market.outcomes.index(str(winner)) if winner is not None else None
-        engine.set_state(condition_id, cast("MarketState", state), index)
+        raise Refused(400, f"{listing.market.slug}: {error}") from error
     return {"tick": decimal_text(listing.market.tick), "state": listing.state}
+
+
+def split(request: Request) -> object:
+    """`POST /_exchange/split`: an account's dollars become `size` pairs of both tokens."""
+    account, listing, size = _pairs(request)
+    request.engine.treasury.split(account, listing, size)
+    return _wallet(account)
+
+
+def merge(request: Request) -> object:
+    """`POST /_exchange/merge`: `size` pairs of both tokens become an account's dollars."""
+    account, listing, size = _pairs(request)
+    request.engine.treasury.merge(account, listing, size)
+    return _wallet(account)
+
+
+def redeem(request: Request) -> object:
+    """`POST /_exchange/redeem`: an account's tokens of a resolved market are paid out.
+
+    As on the real chain nothing is redeemed by itself. Tokens of trades that haven't settled are
+    left: redeem again.
+    """
+    body = _object(request, {"address", "condition_id"})
+    account, listing = _account(request, body), _market(request, body)
+    paid = request.engine.treasury.redeem(account, listing)
+    return {"paid": decimal_text(paid), **_wallet(account)}
 
 
 def restart(request: Request) -> object:
@@ -224,6 +271,9 @@ ROUTES: Mapping[tuple[str, str], Callable[[Request], object]] = {
     ("POST", "/_exchange/faults"): set_fault,
     ("GET", "/_exchange/faults"): list_faults,
     ("DELETE", "/_exchange/faults"): clear_faults,
+    ("POST", "/_exchange/split"): split,
+    ("POST", "/_exchange/merge"): merge,
+    ("POST", "/_exchange/redeem"): redeem,
     ("POST", "/_exchange/restart"): restart,
     ("POST", "/_exchange/mode"): set_mode,
     ("POST", "/_exchange/limits"): set_limits,
@@ -245,6 +295,30 @@ def _object(request: Request, keys: set[str]) -> dict[str, object]:
     if not isinstance(body, dict) or not body.keys() <= keys:
         raise Refused(400, f"an object with the keys {', '.join(sorted(keys))}")
     return body
+
+
+def _account(request: Request, body: Mapping[str, object]) -> Account:
+    address = body.get("address")
+    account = request.engine.accounts.find(str(address)) if is_address(address) else None
+    if account is None:
+        raise Refused(404, "account not found")
+    return account
+
+
+def _market(request: Request, body: Mapping[str, object]) -> Listing:
+    return market_of(request.engine, str(body.get("condition_id", "")))
+
+
+def _pairs(request: Request) -> tuple[Account, Listing, int]:
+    body = _object(request, {"address", "condition_id", "size"})
+    return _account(request, body), _market(request, body), _amount(body.get("size"))
+
+
+def _wallet(account: Account) -> dict[str, object]:
+    return {
+        "cash": decimal_text(account.cash),
+        "tokens": {token: decimal_text(size) for token, size in account.tokens.items() if size},
+    }
 
 
 def _entries(body: dict[str, object], key: str) -> dict[str, object]:

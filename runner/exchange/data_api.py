@@ -238,7 +238,7 @@ def _position(engine: Engine, wallet: str, token_id: str, held: _Held) -> _Row:
         "percent_pnl": number(_percent(total, held.spent)),
         "percent_realized_pnl": number(_percent(held.realized, held.spent)),
         "status": _status(listing, held.size),
-        "redeemable": listing.winner is not None and held.size > 0,
+        "redeemable": listing.state == "resolved" and held.size > 0,
         "mergeable": held.size > 0 and other > 0,
         "negative_risk": market.neg_risk,
         "archived": False,
@@ -254,7 +254,7 @@ def _position(engine: Engine, wallet: str, token_id: str, held: _Held) -> _Row:
 def _status(listing: Listing, size: int) -> str:
     if not size:
         return "CLOSED"
-    return "OPEN" if listing.winner is None else "REDEEMABLE"
+    return "REDEEMABLE" if listing.state == "resolved" else "OPEN"
 
 
 def _holders(engine: Engine, listing: Listing, outcome: int) -> _Row:
@@ -278,7 +278,7 @@ def _holders(engine: Engine, listing: Listing, outcome: int) -> _Row:
 
 
 def _token(listing: Listing, outcome: int) -> _Row:
-    market, resolved = listing.market, listing.winner is not None
+    market, resolved = listing.market, listing.state == "resolved"
     return {
         "token_id": market.token_ids[outcome],
         "condition_id": market.condition_id,
@@ -294,7 +294,7 @@ def _token(listing: Listing, outcome: int) -> _Row:
         "market_slug": market.slug,
         "closed": listing.ended,
         "neg_risk": market.neg_risk,
-        "neg_risk_market_id": None,
+        "neg_risk_market_id": market.neg_risk_event_id or None,
         "question_index": None,
         "event_id": None,
         "event_slug": market.event_slug,

@@ -25,9 +25,12 @@ from runner.exchange.matching import Book
 from runner.exchange.records import Account, ApiKey, Refused, WalletType
 from runner.exchange.settlement import CHAIN_DELAYS, Clearing, Delays, draw
 from runner.exchange.state import ForeignState, State
+from runner.exchange.treasury import Treasury
 
 _HEARTBEAT_LIFE_MS = 10_000
 _SWEEP_MS = 5_000
+_LOW, _HIGH = 40_000, 960_000
+"""A price of the first outcome beyond these is at the extremes (reference 3.4)."""
 
 
 class Traders(Protocol):
@@ -56,6 +59,7 @@ class Engine(Crowd):
     Attributes:
         made_at: When the database was first used, UTC.
         is_new: Whether that is now.
+        treasury: What wallets do on their own, and the makers' rebates.
         gate: What lets requests in: restarts, modes of trading, limits.
 
     Raises:
@@ -95,6 +99,8 @@ class Engine(Crowd):
         self._traders: list[Traders] = [feeds]
         self.dropped_notices: set[int] = set()
         self._load()
+        self.treasury = Treasury(self, self.trades, state, agenda)
+        self.treasury.watch_days()
 
     def now(self) -> datetime:
         """The injected clock, UTC."""
@@ -143,6 +149,7 @@ class Engine(Crowd):
 
     def commit(self) -> None:
         """Makes everything durable, then publishes it."""
+        self._refine_ticks()
         self._state.commit()
         self.feeds.flush(self.now_ms())
 
@@ -169,10 +176,6 @@ class Engine(Crowd):
         account = self.accounts.fund(address, cash, tokens, signer, wallet_type)
         self._state.note(account)
         return account
-
-    def note_account(self, account: Account) -> None:
-        """Notes that an account has changed."""
-        self._state.note(account)
 
     def note_key(self, key: ApiKey) -> None:
         """Notes that an API key was made or has changed."""
@@ -215,19 +218,51 @@ class Engine(Crowd):
     def set_state(self, condition_id: str, state: MarketState, winner: int | None = None) -> None:
         """Opens, pauses, closes or resolves a market; the last two end its open orders.
 
+        Args:
+            condition_id: The market.
+            state: Paused takes no new orders, and what rests stays (the API shows that it isn't
+                accepting orders); closed and resolved end every order.
+            winner: Index of the outcome that a resolved market pays a dollar; None: both half.
+
         Raises:
-            ValueError: Resolved without a winner.
+            ValueError: A winner of a market that isn't resolved, a resolved market that changes,
+                a neg-risk market that nobody wins, or a second winner of its event.
         """
-        if (state == "resolved") != (winner is not None):
-            raise ValueError("a resolved market, and only that, has a winner")
         listing = self.listings[condition_id]
+        if winner is not None and state != "resolved":
+            raise ValueError("only a resolved market has a winner")
+        if listing.state == "resolved":
+            raise ValueError("a resolved market stays as it is")
+        if state == "resolved" and listing.market.neg_risk:
+            self._check_event(listing, winner)
         listing.state, listing.winner = state, winner
         self._state.note_market(listing.row())
         if state == "closed":
             self.end_market(condition_id, "CANCELED")
-        elif winner is not None:
+        elif state == "resolved":
             self.end_market(condition_id, "CANCELED_MARKET_RESOLVED")
             self.feeds.resolved(listing, winner, self.now_ms())
+
+    def _check_event(self, listing: Listing, winner: int | None) -> None:
+        """At most one market of a neg-risk event comes to Yes, and none to halves (reference 9)."""
+        if winner is None:
+            raise ValueError("a neg-risk market has a winner")
+        for other in self.listings.values():
+            siblings = (
+                other.market.neg_risk and other.market.event_slug == listing.market.event_slug
+            )
+            if winner == 0 and siblings and other.winner == 0:
+                raise ValueError(f"{other.market.slug} has won this event")
+
+    def _refine_ticks(self) -> None:
+        """Gives markets at the extremes their finer tick (reference 3.4); it stays then."""
+        for listing in self.listings.values():
+            fine = listing.market.fine_tick
+            if not listing.book.touched or fine is None or fine >= listing.market.tick:
+                continue
+            price = listing.midpoint(0) or listing.last_price
+            if price is not None and not _LOW <= price <= _HIGH:
+                self.set_tick(listing.market.condition_id, fine)
 
     def _watch_heartbeat(self, key: ApiKey) -> None:
         """The sweep that finds the switch due: every 5 s, 10 s after the last beat."""

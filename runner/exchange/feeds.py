@@ -196,16 +196,19 @@ class Feeds:
             }
             self._waiting += [(s, event) for s in self._listeners(token_id)]
 
-    def resolved(self, listing: Listing, winner: int, now_ms: int) -> None:
-        """Publishes a market's outcome to those who asked for such frames."""
+    def resolved(self, listing: Listing, winner: int | None, now_ms: int) -> None:
+        """Publishes a market's outcome to those who asked for such frames.
+
+        Without a winner (each outcome pays half) the frame names none; an assumption.
+        """
         market = listing.market
         event: dict[str, object] = {
             "event_type": "market_resolved",
             "id": str(listing.number),
             "market": market.condition_id,
             "assets_ids": list(market.token_ids),
-            "winning_asset_id": market.token_ids[winner],
-            "winning_outcome": market.outcomes[winner],
+            "winning_asset_id": None if winner is None else market.token_ids[winner],
+            "winning_outcome": None if winner is None else market.outcomes[winner],
             "timestamp": str(now_ms),
         }
         listeners = {id(s): s for t in market.token_ids for s in self._listeners(t) if s.custom}

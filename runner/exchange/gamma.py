@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from runner.exchange.engine import Engine
 from runner.exchange.listings import Listing, number
-from runner.exchange.markets import decimal_text
+from runner.exchange.markets import MarketConfig, decimal_text
 from runner.exchange.records import Refused
 from runner.exchange.requests import Request, page_of, whole
 
@@ -151,7 +151,7 @@ def _chosen_markets(request: Request) -> list[dict[str, object]]:
         and (not ids or row["id"] in ids)
         and (not slugs or row["slug"] in slugs)
         and (not conditions or row["conditionId"] in conditions)
-        and (not tokens or not tokens.isdisjoint(json.loads(str(row["clobTokenIds"]))))
+        and (not tokens or not tokens.isdisjoint(json.loads(str(row.get("clobTokenIds", "[]")))))
     ]
 
 
@@ -173,7 +173,7 @@ def _market_row(listing: Listing) -> dict[str, object]:
         "rate": number(market.fee_rate),
         "exponent": market.fee_exponent,
         "takerOnly": True,
-        "rebateRate": 0,
+        "rebateRate": number(market.rebate_rate),
     }
     bid, ask, last = listing.best(0, True), listing.best(0, False), listing.last(0)
     prices = {"bestBid": bid, "bestAsk": ask, "lastTradePrice": last}
@@ -188,7 +188,7 @@ def _market_row(listing: Listing) -> dict[str, object]:
         "endDate": market.end_text,
         "outcomes": json.dumps(list(market.outcomes)),
         "outcomePrices": json.dumps([decimal_text(listing.shown_price(i)) for i in (0, 1)]),
-        "clobTokenIds": json.dumps(list(market.token_ids)),
+        **_token_ids(market),
         "active": True,
         "closed": listing.ended,
         "archived": False,
@@ -200,9 +200,17 @@ def _market_row(listing: Listing) -> dict[str, object]:
         "feesEnabled": market.fee_rate > 0,
         "feeSchedule": fees,
         "secondsDelay": market.seconds_delay,
-        "version": "v1",
+        "version": market.version,
+        **({"negRiskMarketID": market.neg_risk_event_id} if market.neg_risk else {}),
         **{name: number(price) for name, price in prices.items() if price is not None},
     }
+
+
+def _token_ids(market: MarketConfig) -> dict[str, object]:
+    """What one trades: conditional tokens, as JSON in a string, or positions (reference 3.3)."""
+    if market.version == "v2":
+        return {"positionIds": list(market.token_ids)}
+    return {"clobTokenIds": json.dumps(list(market.token_ids))}
 
 
 def _asked_closed(request: Request) -> bool:

@@ -61,7 +61,7 @@ class Listing:
         number: Its place in the list; Gamma's id.
         changed_at: Unix milliseconds of the book's last change.
         state: open, paused, closed or resolved.
-        winner: Index of the winning outcome once resolved.
+        winner: Index of the winning outcome once resolved; None then if each pays half.
         last_price: Of the last trade, in terms of the first outcome; None before the first.
         last_side: The taker's side of that trade, in terms of the first outcome.
         history: (Unix seconds, price of the first outcome) of the last trades.
@@ -89,6 +89,12 @@ class Listing:
     def ended(self) -> bool:
         """Whether it will never trade again."""
         return self.state in {"closed", "resolved"}
+
+    def payout(self, outcome: int) -> int:
+        """What a share of an outcome pays once resolved, in millionths of a dollar."""
+        if self.winner is None:
+            return ONE // 2
+        return ONE if self.winner == outcome else 0
 
     def row(self) -> MarketRow:
         """What of it outlives the process."""
@@ -201,9 +207,9 @@ class Listing:
             "maker_base_fee": 0,
             "taker_base_fee": 0,
             "neg_risk": market.neg_risk,
-            "neg_risk_market_id": "",
+            "neg_risk_market_id": market.neg_risk_event_id,
             "neg_risk_request_id": "",
-            "is_50_50_outcome": False,
+            "is_50_50_outcome": self.state == "resolved" and self.winner is None,
             "tokens": [
                 {
                     "token_id": token,
@@ -237,8 +243,8 @@ class Listing:
 
     def shown_price(self, outcome: int) -> int:
         """The price by which an outcome is valued: its payout, middle or last trade; else half."""
-        if self.winner is not None:
-            return ONE if self.winner == outcome else 0
+        if self.state == "resolved":
+            return self.payout(outcome)
         return self.midpoint(outcome) or self.last(outcome) or ONE // 2
 
 

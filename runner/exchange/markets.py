@@ -4,6 +4,7 @@ Every price, size and amount inside the exchange is an `int` in millionths (the 
 unit): a price of 0.52 dollars a share is 520_000, 100 shares are 100_000_000.
 """
 
+import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -86,6 +87,13 @@ class MarketConfig:
             raise ValueError(f"{self.slug}: a v2 market trades the two ids of a position")
         if self.taker_delay_ms and self.seconds_delay:
             raise ValueError(f"{self.slug}: either a taker delay or a delay in seconds")
+
+    @property
+    def neg_risk_event_id(self) -> str:
+        """What the markets of a neg-risk event share: 0x and 64 hex digits; empty for others."""
+        if not self.neg_risk:
+            return ""
+        return f"0x{hashlib.sha256(self.event_slug.encode()).hexdigest()}"
 
     @property
     def hold_ms(self) -> int:

@@ -162,7 +162,7 @@ class Clearing:
             side=taker.side,
             price=price,
             size=size,
-            fee=0 if house_taker else _fee(listing.market, taker.side, size, price),
+            fee=_fee(listing.market, taker.side, size, price),
             makers=makers,
             matched_at=now_ms,
             updated_at=now_ms,
