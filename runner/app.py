@@ -78,7 +78,7 @@ def run(*, plans: Path, state: Path, exchange: str, until_done: bool, settings: 
                 terminal=not sys.stdout.isatty(),
             )
             asyncio.run(_run(plans, state, store, place, settings, until_done=until_done))
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             # nothing is sent that was not committed: ending here loses nothing
             raise PmrunError(f"{state}: {error}: the runner stops") from error
         finally:
@@ -308,7 +308,7 @@ def cancel_all(state: Path, reason: str, settings: Settings) -> int:
         try:
             with store.transaction(now()) as tx:
                 for plan in tx.plans():
-                    if tx.set_pause(plan.plan, "operator", on=True):
+                    if plan.ended_at is None and tx.set_pause(plan.plan, "operator", on=True):
                         tx.event("plan", plan.plan, "operator_paused", detail="cancel --all")
         finally:
             store.close()
@@ -340,9 +340,8 @@ def _sweep(state: Path, settings: Settings, why: str, *, write: bool) -> int:
     return 0
 
 
-def unhalt(state: Path, reason: str, settings: Settings) -> int:
+def unhalt(state: Path, reason: str) -> int:
     """Clear the latch, and say why in the event log."""
-    del settings
     latch = Latch(state)
     if not latch.is_set():
         print("was not halted", file=sys.stderr)

@@ -141,6 +141,28 @@ def exchange(
     sys.exit(run(port, state, seed, scenario))
 
 
+@app.command(
+    epilog="\b\nExample:\n  pmrun record http://127.0.0.1:8137 8318 4196 --out day.jsonl.gz"
+)
+def record(
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="An exchange, or its market channel (ws, wss).")
+    ],
+    tokens: Annotated[list[str], typer.Argument(metavar="TOKEN...", help="What to record.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="FILE", help="A new file; gzipped if its name ends in .gz."),
+    ],
+    seconds: Annotated[
+        int | None, typer.Option("--seconds", metavar="N", min=1, help="Else until stopped.")
+    ] = None,
+) -> None:
+    """Record an exchange's market channel to a file that a scenario can replay."""
+    from runner.exchange.recorder import run
+
+    sys.exit(run(url, tokens, out, seconds))
+
+
 @app.command(epilog="\b\nExample:\n  pmrun validate plans/examples")
 def validate(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Plan files or folders.")],
@@ -289,7 +311,6 @@ def halt(
 def unhalt(
     reason: ReasonOption,
     state: StateOption = DEFAULT_STATE,
-    config: ConfigOption = None,
 ) -> None:
     """Clear the emergency stop."""
     from runner.store.lock import holder
@@ -299,7 +320,7 @@ def unhalt(
         return
     from runner import app as runner_app
 
-    sys.exit(runner_app.unhalt(state, reason, _settings(config)))
+    sys.exit(runner_app.unhalt(state, reason))
 
 
 @app.command(epilog="\b\nExample:\n  pmrun schema > plan.schema.json")

@@ -190,6 +190,7 @@ _TABLES = (
     "CREATE INDEX trade_order ON trade (order_id)",
     "CREATE INDEX trade_job ON trade (plan, job)",
     "CREATE INDEX trade_token ON trade (token_id, matched_at)",
+    "CREATE INDEX trade_matched ON trade (matched_at)",
     "CREATE INDEX trade_open ON trade (state) WHERE state IN ('matched', 'mined', 'retrying')",
     """
     CREATE TABLE position (
