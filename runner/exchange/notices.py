@@ -42,16 +42,16 @@ def drop_notices(request: Request) -> object:
 
 def _notices(engine: Engine, address: str) -> Iterator[tuple[int, dict[str, object]]]:
     """Every notice there ever was for an address, with its time in Unix milliseconds."""
-    for order in engine.orders.values():
-        cancelled = order.status.startswith("CANCELED") and not order.killed
-        if order.signer == address and cancelled and order.closed_at is not None:
-            more: dict[str, object] = {"matched_size": decimal_text(order.matched)}
-            yield order.closed_at, _notice(engine, _CANCELLED, order, order.closed_at, more)
     for trade in engine.trades.values():
         for order, part in _fills(engine, address, trade):
             yield trade.matched_at, _notice(engine, _FILLED, order, trade.matched_at, part)
             if trade.status == "FAILED":
                 yield trade.updated_at, _notice(engine, _FAILED, order, trade.updated_at, part)
+    for order in engine.orders.values():
+        cancelled = order.status.startswith("CANCELED") and not order.killed
+        if order.signer == address and cancelled and order.closed_at is not None:
+            more: dict[str, object] = {"matched_size": decimal_text(order.matched)}
+            yield order.closed_at, _notice(engine, _CANCELLED, order, order.closed_at, more)
 
 
 def _fills(engine: Engine, address: str, trade: Trade) -> Iterator[tuple[Order, dict[str, object]]]:

@@ -232,7 +232,9 @@ UNIFIED = Registry(
         ),
         "the oracle's proposals and disputes are not simulated; an outcome is told by the market "
         "channel, `get_market` and `get_token_references`": "get_resolutions",
-        "rebates are not listed": "get_current_rebates",
+        "the exchange books a maker's rebates by day, not by market: it has no such row to tell": (
+            "get_current_rebates"
+        ),
         "raised by the client itself, whatever the exchange answers": (
             "error.CancelledSigningError error.ConnectionLostError error.SigningError"
         ),
