@@ -7,9 +7,14 @@ from datetime import UTC, datetime, timedelta
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def instant(unix_ms: int) -> datetime:
+def instant(milliseconds: int) -> datetime:
     """Unix milliseconds as a UTC time, exactly."""
-    return _EPOCH + timedelta(milliseconds=unix_ms)
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def unix_ms(moment: datetime) -> int:
+    """A UTC time in Unix milliseconds, rounded down."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 class Agenda:
@@ -31,7 +36,7 @@ class Agenda:
 
     def now_ms(self) -> int:
         """The same in Unix milliseconds, rounded down."""
-        return (self.now() - _EPOCH) // timedelta(milliseconds=1)
+        return unix_ms(self.now())
 
     def jump(self, milliseconds: int) -> None:
         """Lets the clock jump, back if below zero: what was noted is due by its new time."""

@@ -56,7 +56,9 @@ def _run(*arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[s
 
 
 def test_the_commands_are_those_of_this_release() -> None:
-    released = "cancel exchange halt market pause report resume schema status unhalt up validate"
+    released = (
+        "cancel exchange halt market pause record report resume schema status unhalt up validate"
+    )
     assert released.split() == COMMANDS
 
 
