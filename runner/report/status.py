@@ -99,12 +99,12 @@ def _runner(connection: sqlite3.Connection, state: Path, now: datetime) -> Row:
 
 
 def _exchange_url(state: Path) -> str | None:
-    """Where the exchange recorded beside the database is, if one is (contract 6)."""
+    """Where the exchange recorded beside the database is, if the record says so (contract 6)."""
     try:
         record = json.loads((state.parent / "exchange.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return str(record["url"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    return str(record["url"])
 
 
 def _plans(connection: sqlite3.Connection, now: datetime) -> list[Row]:

@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import shutil
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from runner.store import Latch
+from runner.store import Latch, Store
 from runner.venue.signing import Signer
 
 SCRIPT = Path(sys.executable).with_name("pmrun")
@@ -171,10 +170,9 @@ def test_broken_settings_do_not_keep_halt_from_latching() -> None:
 
 @pytest.mark.parametrize("record", ["{bad", "[]"])
 def test_a_spoilt_record_of_the_exchange_is_said(record: str) -> None:
-    STATE.parent.mkdir()
-    sqlite3.connect(STATE).close()
-    STATE.touch()
+    Store.open(STATE).close()
     STATE.with_name("exchange.json").write_text(record)
+    assert json.loads(_run("status", "--json", code=0).stdout)["runner"]["exchange"] is None
     for command in (("halt", "--reason", "now"), ("up",)):
         assert "exchange.json: does not name an exchange" in _run(*command, code=4).stderr
     assert Latch(STATE).is_set()
