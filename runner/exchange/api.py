@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import get_args
 
-from runner.exchange import absent, control, data_api, gamma, notices, queries, trading
+from runner.exchange import absent, control, data_api, gamma, membership, notices, queries, trading
 from runner.exchange.engine import Engine
 from runner.exchange.feeds import Channel, Session
 from runner.exchange.listings import dump
@@ -77,11 +77,11 @@ _PUBLIC: Mapping[tuple[str, str], Handler] = {
 }
 
 _PRIVATE: Mapping[tuple[str, str], Handler] = {
-    ("POST", "/auth/api-key"): trading.create_key,
-    ("DELETE", "/auth/api-key"): trading.delete_key,
-    ("GET", "/auth/derive-api-key"): trading.derive_key,
-    ("GET", "/auth/api-keys"): trading.list_keys,
-    ("GET", "/auth/ban-status/closed-only"): trading.closed_only,
+    ("POST", "/auth/api-key"): membership.create_key,
+    ("DELETE", "/auth/api-key"): membership.delete_key,
+    ("GET", "/auth/derive-api-key"): membership.derive_key,
+    ("GET", "/auth/api-keys"): membership.list_keys,
+    ("GET", "/auth/ban-status/closed-only"): membership.closed_only,
     ("GET", "/data/order/{}"): trading.get_order,
     ("GET", "/data/orders"): trading.get_orders,
     ("GET", "/data/trades"): trading.get_trades,
@@ -94,9 +94,9 @@ _PRIVATE: Mapping[tuple[str, str], Handler] = {
     ("GET", "/rewards/user/markets"): absent.earnings,
     ("GET", "/rewards/user/total"): absent.total_earnings,
     ("GET", "/rewards/user/percentages"): absent.reward_percentages,
-    ("GET", "/balance-allowance"): trading.balance,
-    ("GET", "/balance-allowance/update"): trading.refresh_balance,
-    ("POST", "/v1/heartbeats"): trading.heartbeat,
+    ("GET", "/balance-allowance"): membership.balance,
+    ("GET", "/balance-allowance/update"): membership.refresh_balance,
+    ("POST", "/v1/heartbeats"): membership.heartbeat,
 }
 
 _ORDERING: Mapping[tuple[str, str], Handler] = {

@@ -12,7 +12,7 @@ Invariants:
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 
 from runner.exchange.accounts import Accounts
@@ -24,9 +24,11 @@ from runner.exchange.markets import ONE, Side, TimeInForce, decimal_text
 from runner.exchange.matching import Fill, Want
 from runner.exchange.records import (
     Account,
+    Held,
     MakerFill,
     Order,
     OrderStatus,
+    Placed,
     Refused,
     Trade,
     dollars,
@@ -40,36 +42,6 @@ _FAK_KILLED = (
     "no orders found to match with FAK order. "
     "FAK orders are partially filled or killed if no match is found."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """What came of an accepted order: its id, whether it rests, and what it gave and got."""
-
-    order_id: str
-    rests: bool
-    gave: int
-    got: int
-    trade_ids: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Held:
-    """An order that its market delays: when it meets the book, and then what came of it."""
-
-    order_id: str
-    due_ms: int
-    outcome: Placed | Refused | None = None
-
-    def known(self) -> Placed:
-        """What came of it, once it is due.
-
-        Raises:
-            Refused: What it was refused or killed with.
-        """
-        if isinstance(self.outcome, Placed):
-            return self.outcome
-        raise self.outcome or LookupError(f"{self.order_id} is not due yet")
 
 
 class Desk:

@@ -22,6 +22,10 @@ from runner.exchange.requests import MARK, Request, Response
 
 _END = "LTE="
 _TEXTS = {
+    403: (
+        "Trading restricted in your region, please refer to available regions - "
+        "https://docs.polymarket.com/developers/CLOB/geoblock"
+    ),
     425: "Service is not ready",
     429: "Too Many Requests",
     500: "could not run the execution",

@@ -174,6 +174,36 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """What came of an accepted order: its id, whether it rests, and what it gave and got."""
+
+    order_id: str
+    rests: bool
+    gave: int
+    got: int
+    trade_ids: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Held:
+    """An order that its market delays: when it meets the book, and then what came of it."""
+
+    order_id: str
+    due_ms: int
+    outcome: Placed | Refused | None = None
+
+    def known(self) -> Placed:
+        """What came of it, once it is due.
+
+        Raises:
+            Refused: What it was refused or killed with.
+        """
+        if isinstance(self.outcome, Placed):
+            return self.outcome
+        raise self.outcome or LookupError(f"{self.order_id} is not due yet")
+
+
+@dataclass(frozen=True, slots=True)
 class MakerFill:
     """One maker's part of a trade, in terms of the maker's own token."""
 

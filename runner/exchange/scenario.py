@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from runner.exchange import scenario_schema as schema
 from runner.exchange.faults import Fault
 from runner.exchange.flow import FlowStyle
-from runner.exchange.markets import LOT, ONE, TICKS, MarketConfig, Side, decimal_text
+from runner.exchange.markets import LOT, ONE, TICKS, MarketConfig, Side, decimal_text, position_ids
 from runner.exchange.population import Funding, Others, Played, Scenario, Standing
 from runner.exchange.recordings import RecordingError, load_recording
 from runner.exchange.schedule import (
@@ -43,6 +43,8 @@ DATA = Path(str(files("runner.exchange") / "data"))
 
 PACKAGED = Path(str(files("runner.exchange") / "scenarios"))
 """Packaged scenario files."""
+
+_HALVES = "50/50"
 
 SIZE_MAX_BYTES = 262_144
 """A scenario is written by hand; anything longer is some other file."""
@@ -163,11 +165,7 @@ class _Builder:
                 question=market.question,
                 event_slug=market.event or market.slug,
                 condition_id=market.condition_id or f"0x{_digest('condition', market.slug)}",
-                token_ids=market.token_ids
-                or (
-                    _token(market.slug, market.outcomes[0]),
-                    _token(market.slug, market.outcomes[1]),
-                ),
+                token_ids=market.token_ids or _tokens(market),
                 outcomes=market.outcomes,
                 tick=market.tick,
                 min_size=market.min_size,
@@ -175,11 +173,15 @@ class _Builder:
                 fee_rate=fee.rate,
                 fee_exponent=fee.exponent,
                 taker_delay_ms=market.taker_delay_seconds,
+                seconds_delay=market.delay_seconds,
+                version=market.version,
+                rebate_rate=fee.rebate,
+                fine_tick=market.fine_tick,
                 description=market.description,
                 end=market.end,
             )
         except ValueError as error:
-            self._problem((*loc, "tick"), str(error))
+            self._problem(loc if market.tick in TICKS else (*loc, "tick"), str(error))
             return None
 
     def _names_are_new(self, config: MarketConfig, earlier: list[MarketConfig], loc: Loc) -> None:
@@ -300,15 +302,14 @@ class _Builder:
                 self._problem((*loc, "tick"), f"no such tick: {decimal_text(keys.tick)}")
             yield Planned(keys.at_seconds, TickChange(market.condition_id, keys.tick))
         elif keys.state is not None:
-            outcomes = (*market.outcomes, None)
+            may_win = market.outcomes if market.neg_risk else (*market.outcomes, _HALVES)
             if (keys.state == "resolved") != (keys.winner is not None):
                 self._problem((*loc, "winner"), "is required with state resolved, and only then")
-            elif keys.winner not in outcomes:
-                self._problem((*loc, "winner"), f"must be one of {', '.join(market.outcomes)}")
+            elif keys.winner not in {None, *may_win}:
+                self._problem((*loc, "winner"), f"must be one of {', '.join(may_win)}")
             else:
-                winner = None if keys.winner is None else outcomes.index(keys.winner)
-                change = StateChange(market.condition_id, keys.state, winner)
-                yield Planned(keys.at_seconds, change)
+                index = dict(zip(market.outcomes, (0, 1), strict=True)).get(keys.winner or "")
+                yield Planned(keys.at_seconds, StateChange(market.condition_id, keys.state, index))
 
     def _faults(self) -> Iterator[Fault]:
         for index, keys in enumerate(self._file.faults):
@@ -329,5 +330,8 @@ def _digest(purpose: str, *names: str) -> str:
     return hashlib.sha256("\n".join((purpose, *names)).encode()).hexdigest()
 
 
-def _token(slug: str, outcome: str) -> str:
-    return str(int(_digest("token", slug, outcome), 16))
+def _tokens(market: schema.Market) -> tuple[str, str]:
+    if market.version == "v2":
+        return position_ids(bytes.fromhex(_digest("position", market.slug)), market.neg_risk)
+    first, second = (int(_digest("token", market.slug, name), 16) for name in market.outcomes)
+    return str(first), str(second)

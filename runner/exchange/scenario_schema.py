@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 
 from runner.exchange.faults import FaultName
 from runner.exchange.gate import TradingMode
-from runner.exchange.markets import ONE, MarketState, decimal_text, millionths
+from runner.exchange.markets import ONE, MarketState, ProtocolVersion, decimal_text, millionths
 from runner.exchange.yamldoc import Document, Loc, Problem
 
 
@@ -111,10 +111,11 @@ class _Strict(BaseModel):
 
 
 class Fee(_Strict):
-    """Taker fee: shares x rate x (p x (1 - p)) ^ exponent dollars (reference 7)."""
+    """Taker fee: shares x rate x (p x (1 - p)) ^ exponent dollars; the makers' share of it."""
 
     rate: Annotated[int, _decimal(0, ONE)] = 0
     exponent: Annotated[int, _whole(1, 4)] = 1
+    rebate: Annotated[int, _decimal(0, ONE)] = 0
 
 
 class Settlement(_Strict):
@@ -208,7 +209,10 @@ class Market(_Strict):
     min_size: Size = 5 * ONE
     neg_risk: YesNo = False
     fee: Fee | None = None
+    version: ProtocolVersion = "v1"
+    fine_tick: Price | None = None
     taker_delay_seconds: Seconds = 0
+    delay_seconds: Annotated[int, _whole(0, 3600)] = 0
     end: Utc | None = None
     opens_after_seconds: Seconds | None = None
     book: Book | None = None

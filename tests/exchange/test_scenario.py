@@ -325,6 +325,28 @@ schedule:
         assert self.at(exchange, clock, session, 500) == []
         exchange.close()
 
+    def test_an_event_has_one_winner_whatever_was_planned(self, tmp_path: Path) -> None:
+        text = "version: 1\nmarkets:\n"
+        for slug in ("first", "second"):
+            text += f"  - {{slug: {slug}, question: Who?, event: who, neg_risk: true}}\n"
+        text += "schedule:\n"
+        for slug in ("first", "second"):
+            text += f"  - {{at_seconds: 60, market: {slug}, state: resolved, winner: 'Yes'}}\n"
+        scenario, clock = read(tmp_path, text), Clock()
+        exchange = opened(None, scenario, clock)
+        clock.now = STARTED + timedelta(seconds=60)
+        exchange.advance()
+        assert [listing.state for listing in exchange.listings.values()] == ["resolved", "open"]
+
+    def test_both_may_get_half(self, tmp_path: Path) -> None:
+        text = "schedule:\n  - {at_seconds: 1, market: rain, state: resolved, winner: 50/50}\n"
+        scenario, clock = read(tmp_path, BASE + text), Clock()
+        exchange = opened(None, scenario, clock)
+        clock.now = STARTED + timedelta(seconds=1)
+        exchange.advance()
+        (rain,) = exchange.listings.values()
+        assert (rain.state, rain.winner) == ("resolved", None)
+
     @pytest.mark.parametrize(
         ("entry", "problem"),
         [
@@ -335,7 +357,7 @@ schedule:
             ("{at_seconds: 1, market: rain, state: resolved}", "schedule[0].winner: is required"),
             (
                 "{at_seconds: 1, market: rain, state: resolved, winner: Maybe}",
-                "schedule[0].winner: must be one of Yes, No",
+                "schedule[0].winner: must be one of Yes, No, 50/50",
             ),
         ],
     )
@@ -407,3 +429,17 @@ def test_every_key_is_documented() -> None:
 def test_the_example_in_the_docs_loads(tmp_path: Path) -> None:
     example = DOCS.read_text(encoding="utf-8").partition("```yaml\n")[2].partition("```")[0]
     assert read(tmp_path, example).seed == 7
+
+
+def test_kinds_of_markets_and_the_makers_share_of_fees(tmp_path: Path) -> None:
+    text = BASE + (
+        "    version: v2\n    fine_tick: 0.001\n    delay_seconds: 3\n"
+        "    fee: {rate: 0.04, rebate: 0.25}\n"
+    )
+    (market,) = read(tmp_path, text).markets
+    assert (market.version, market.fine_tick, market.seconds_delay) == ("v2", 1_000, 3)
+    assert (market.rebate_rate, market.neg_risk) == (250_000, False)
+    again = read(tmp_path, text.replace("rain", "snow")).markets[0]
+    assert set(again.token_ids).isdisjoint(market.token_ids)
+    two_delays = problems(tmp_path, text + "    taker_delay_seconds: 1\n")
+    assert two_delays == ["3:5: markets[0]: rain: either a taker delay or a delay in seconds"]
