@@ -498,11 +498,14 @@ def _ask(state: Path, command: str, target: str, reason: str) -> Answer:
     from runner.store import spool
 
     name = spool.ask(state, command, target, reason, _now())
-    for _ in range(_ANSWER_TICKS):
-        answer = spool.answer(state, name)
-        if answer is not None:
-            return answer
-        time.sleep(0.05)
-    if spool.withdraw(state, name):
+    try:
+        for _ in range(_ANSWER_TICKS):
+            answer = spool.answer(state, name)
+            if answer is not None:
+                return answer
+            time.sleep(0.05)
+    finally:  # also when interrupted: nobody waits for it any more
+        withdrawn = spool.withdraw(state, name)
+    if withdrawn:
         raise PmrunError("the runner did not take the request in time; it was withdrawn")
     raise PmrunError("the runner took the request but has not answered: see `pmrun status`")

@@ -26,6 +26,8 @@ def obey(tx: Writes, command: Command, latch: Latch) -> tuple[Answer, set[JobKey
         case "cancel_all":
             return _cancel_all(tx)
         case "unhalt":
+            if latch.newer_than(command.asked_at):
+                return Answer(False, "halted again since that was asked: ask anew"), set()
             reason = latch.reason()
             latch.clear()
             tx.event("runner", "runner", "unhalt_asked", detail=command.reason)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from runner.steps import Step, reach
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from pathlib import Path
 
 
@@ -30,15 +30,25 @@ class Latch:
 
     def reason(self) -> str | None:
         """Why it is set, or None when it is not."""
+        return self._read("reason")
+
+    def newer_than(self, at: datetime) -> bool:
+        """Whether it was set after `at`; one that cannot be read counts as newer."""
+        since = self._read("at")
+        try:
+            return since is not None and datetime.fromisoformat(since) > at
+        except ValueError:
+            return True
+
+    def _read(self, field: str) -> str | None:
         try:
             text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
         try:
-            reason = json.loads(text)["reason"]
+            return str(json.loads(text)[field])
         except (ValueError, KeyError, TypeError):
             return "the latch file is unreadable; it halts all the same"
-        return str(reason)
 
     def set(self, reason: str, now: datetime) -> None:
         """Set it, durably. Setting it again keeps the first reason."""

@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from runner.core.errors import PlanError
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from pathlib import Path
 
 COMMANDS = frozenset({"pause", "resume", "cancel", "cancel_order", "cancel_all", "unhalt"})
@@ -27,6 +27,7 @@ class Command:
     """What was asked: `target` is PLAN, PLAN/JOB or an order id, empty for `cancel_all`."""
 
     name: str
+    asked_at: datetime
     command: str
     target: str
     reason: str
@@ -56,7 +57,8 @@ def ask(state: Path, command: str, target: str, reason: str, now: datetime) -> s
     place = folder(state)
     place.mkdir(mode=0o700, exist_ok=True)
     name = f"{now:%Y%m%dT%H%M%S.%f}-{os.getpid()}"
-    text = json.dumps({"command": command, "target": target, "reason": reason})
+    asked = {"command": command, "target": target, "reason": reason, "asked_at": now.isoformat()}
+    text = json.dumps(asked)
     temporary = place / f".{name}"
     temporary.touch(mode=0o600)
     temporary.write_text(text, encoding="utf-8")
@@ -75,7 +77,11 @@ def pending(state: Path) -> tuple[Command, ...]:
             value = json.loads(path.read_text(encoding="utf-8"))
             commands.append(
                 Command(
-                    path.stem, str(value["command"]), str(value["target"]), str(value["reason"])
+                    path.stem,
+                    datetime.fromisoformat(value["asked_at"]),
+                    str(value["command"]),
+                    str(value["target"]),
+                    str(value["reason"]),
                 )
             )
         except (ValueError, KeyError, TypeError):
