@@ -4,7 +4,9 @@ Invariants:
     1. Changes are made in the order of their times, each once while the exchange runs.
     2. An exchange that comes back makes only what still counts of the changes that were due by
        then: the last tick and the last state of each market, where they differ, and the last mode
-       of trading. A resolved market stays resolved.
+       of trading.
+    3. A resolved market stays resolved, and an event that somebody resolved by hand keeps its
+       winner.
 """
 
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ from datetime import datetime, timedelta
 
 from runner.exchange.engine import Engine
 from runner.exchange.gate import TradingMode
+from runner.exchange.listings import Listing
 from runner.exchange.markets import MarketState
 
 
@@ -26,8 +29,9 @@ class TickChange:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """A market's new state; `winner` is the index of the outcome that a resolved one pays.
+    """A market's new state.
 
+    `winner` is the index of the outcome that a resolved market pays; None: half a dollar each.
     `announced`: the change opens the market for the first time, and the market channel says so.
     """
 
@@ -99,6 +103,8 @@ class Schedule:
                 listing = engine.listings[condition_id]
                 if listing.state in {state, "resolved"}:
                     return
+                if state == "resolved" and winner == 0 and _event_is_won(engine, listing):
+                    return
                 engine.set_state(condition_id, state, winner)
                 if announced:
                     engine.feeds.new_market(listing, engine.now_ms())
@@ -109,6 +115,15 @@ class Schedule:
                 ends_at = engine.now_ms() + since // timedelta(milliseconds=1) + down_ms
                 engine.gate.down_until = ends_at
                 engine.gate.post_only_until = ends_at + post_only_ms
+
+
+def _event_is_won(engine: Engine, listing: Listing) -> bool:
+    """Whether another market of the same neg-risk event has come to its first outcome."""
+    event_id = listing.market.neg_risk_event_id
+    return bool(event_id) and any(
+        other.winner == 0 and other.market.neg_risk_event_id == event_id
+        for other in engine.listings.values()
+    )
 
 
 def _what_counts(due: Sequence[Planned]) -> list[Planned]:

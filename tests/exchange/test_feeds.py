@@ -5,6 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from polymarket.models.clob.market_events import parse_market_event
+from py_clob_client_v2.utilities import (
+    generate_orderbook_summary_hash,
+    parse_raw_orderbook_summary,
+)
 
 from runner.exchange.api import Exchange
 from runner.exchange.feeds import Session
@@ -129,6 +134,83 @@ class TestMarketChannel:
         resolved = [f for f in frames(session) if f["event_type"] == "market_resolved"]
         assert [f["winning_asset_id"] for f in resolved] == [NO]
 
+    def test_the_hash_is_the_official_clients(self, hall: Exchange, ann: Trader) -> None:
+        session = market(hall, YES, NO)
+        ann.place(YES, "BUY", cents(40), shares("10"))
+        Trader(hall, 2).place(NO, "BUY", cents(60), shares("6"))  # a trade: books are sent
+        told = frames(session)[1:]
+        books = {f["asset_id"]: f for f in told if f["event_type"] == "book"}
+        for token, book in books.items():
+            rest = ann.control("GET", f"/book?token_id={token}")
+            official = generate_orderbook_summary_hash(parse_raw_orderbook_summary(dict(rest)))
+            assert book["hash"] == rest["hash"] == official
+        changes = [c for f in told if f["event_type"] == "price_change" for c in f["price_changes"]]
+        last = {change["asset_id"]: change["hash"] for change in changes}
+        assert last == {token: book["hash"] for token, book in books.items()}
+
+    def test_every_value_is_text_and_every_frame_is_one_the_official_client_knows(
+        self, hall: Exchange, ann: Trader
+    ) -> None:
+        session = market(hall, YES, NO, custom_feature_enabled=True)
+        ann.place(YES, "BUY", cents(40), shares("10"))
+        Trader(hall, 2).place(NO, "BUY", cents(60), shares("6"))
+        hall.set_tick(RAIN.condition_id, 1_000)
+        hall.feeds.new_market(hall.listings[SNOW.condition_id], hall.now_ms())
+        hall.set_state(RAIN.condition_id, "resolved", 0)
+        hall.commit()
+        first, *rest = frames(session)
+        kinds = set()
+        for frame in (*first, *rest):
+            event = parse_market_event(frame)
+            assert event.payload.model_dump(exclude_none=True)
+            kinds.add(event.type)
+            if event.type not in {"new_market", "market_resolved"}:
+                levels = [v for v in frame.values() if isinstance(v, list)]
+                flat = [v for v in frame.values() if not isinstance(v, list)]
+                inner = [v for level in levels for entry in level for v in entry.values()]
+                assert all(isinstance(value, str) for value in (*flat, *inner)), frame
+        assert kinds == {
+            "book",
+            "price_change",
+            "last_trade_price",
+            "tick_size_change",
+            "best_bid_ask",
+            "new_market",
+            "market_resolved",
+        }
+
+    def test_without_the_optional_features_their_frames_stay_away(
+        self, hall: Exchange, ann: Trader
+    ) -> None:
+        session = market(hall, YES)
+        frames(session)
+        ann.place(YES, "BUY", cents(40), shares("10"))
+        hall.feeds.new_market(hall.listings[SNOW.condition_id], hall.now_ms())
+        hall.set_state(RAIN.condition_id, "resolved", 0)
+        hall.commit()
+        assert {frame["event_type"] for frame in frames(session)} == {"price_change"}
+
+    def test_best_prices_are_told_when_they_change_since_one_listens(
+        self, hall: Exchange, ann: Trader
+    ) -> None:
+        ann.place(YES, "BUY", cents(40), shares("10"))
+        better = ann.place(YES, "BUY", cents(41), shares("10"))["orderID"]
+        session = market(hall, YES, custom_feature_enabled=True)
+        frames(session)
+        ann.place(YES, "BUY", cents(39), shares("10"))
+        assert [f["event_type"] for f in frames(session)] == ["price_change"]
+        ann.send("DELETE", "/order", {"orderID": better})
+        _, best = frames(session)
+        assert (best["event_type"], best["best_bid"]) == ("best_bid_ask", "0.4")
+
+    def test_a_connection_begins_with_its_type(self, hall: Exchange, ann: Trader) -> None:
+        session = hall.connect("/ws/market")
+        session.receive(json.dumps({"operation": "subscribe", "assets_ids": [YES]}))
+        assert list(session.outgoing) == ["INVALID OPERATION"]
+        session.outgoing.clear()
+        ann.place(YES, "BUY", cents(40), shares("10"))
+        assert frames(session) == []
+
     @pytest.mark.parametrize(
         "text",
         ["hello", "[]", "{}", '{"operation": []}', '{"type": "market", "assets_ids": 5}'],
@@ -200,6 +282,16 @@ class TestUserChannel:
         session, other = user(ann, SNOW.condition_id), user(bob)
         ann.place(YES, "BUY", cents(40), shares("10"))
         assert (frames(session), frames(other)) == ([], [])
+
+    def test_markets_are_added_and_taken_away(self, hall: Exchange, ann: Trader) -> None:
+        session = user(ann, SNOW.condition_id)
+        session.receive(json.dumps({"operation": "subscribe", "markets": [RAIN.condition_id]}))
+        ann.place(YES, "BUY", cents(40), shares("10"))
+        assert len(frames(session)) == 1
+        both = [RAIN.condition_id, SNOW.condition_id]
+        session.receive(json.dumps({"operation": "unsubscribe", "markets": both}))
+        ann.place(YES, "BUY", cents(40), shares("10"))
+        assert frames(session) == []  # having named markets once, none is not all of them
 
     def test_nothing_is_told_before_it_is_durable(self, clock: Clock, tmp_path: Path) -> None:
         hall = make(clock, tmp_path / "exchange.db")

@@ -130,6 +130,32 @@ async def test_a_socket_that_is_let_go_is_forgotten(exchange: Exchange, url: str
                 await asyncio.sleep(0.02)
 
 
+async def test_an_order_is_told_before_its_own_answer(exchange: Exchange, url: str) -> None:
+    ann = Trader(exchange, 1)
+    body = json.dumps(ann.body(YES, "BUY", cents(40), shares("10")), separators=(",", ":"))
+    headers = ann.headers("POST", "/order", body.encode())
+    creds = {key: ann.creds[key] for key in ("apiKey", "secret", "passphrase")}
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{url}/ws/user") as told:
+        await told.send_json({"type": "user", "auth": creds})
+        await told.send_str("PING")
+        assert await told.receive_str(timeout=5) == "PONG"
+        await fault(session, url, name="delay_answer", count=1, path="/order", seconds=0.3)
+        post = asyncio.create_task(session.post(f"{url}/order", data=body, headers=headers))
+        event = json.loads(await told.receive_str(timeout=5))
+        assert not post.done()
+        answer = await post
+        assert (await answer.json())["orderID"] == event["id"]
+        answer.release()
+
+
+async def test_wrong_credentials_close_the_socket(exchange: Exchange, url: str) -> None:
+    ann = Trader(exchange, 1)
+    creds = {key: ann.creds[key] for key in ("apiKey", "secret")} | {"passphrase": "no"}
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{url}/ws/user") as told:
+        await told.send_json({"type": "user", "auth": creds})
+        assert (await told.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+
+
 class TestExitCodes:
     """Of the process, as the contract's section 2 has them."""
 

@@ -9,8 +9,9 @@ from typing import Any, get_args
 import pytest
 
 from runner.exchange.faults import OPTIONS, Fault, FaultName
-from runner.exchange.scenario import DATA, load
+from runner.exchange.scenario import DATA, PACKAGED, load
 from tests.exchange.book_check import Rebuilt
+from tests.exchange.kit import shares
 from tests.exchange.virtual import Day
 
 SHIPPED = DATA / "btc-updown-15m-1761786000.jsonl.gz"
@@ -43,16 +44,18 @@ class Checked(Day):
 
 
 def test_the_channel_rebuilds_the_rest_book_at_every_book_frame_of_an_hour() -> None:
-    day = Checked(load("default", 3), 3, every_s=4)
+    day = Checked(load("extremes", 3), 3, every_s=4)
     day.rebuilt = Rebuilt()
-    day.run(1800)
-    fine = day.markets[1].condition_id
-    day.exchange.set_tick(fine, 100)
-    day.run(1800)
+    nearly_sure, nearly_impossible = day.exchange.listings.values()
+    ticks = []
+    for seconds in (119, 120, 120, 3241):
+        day.run(seconds)
+        ticks.append((nearly_sure.market.tick, nearly_impossible.market.tick))
+    assert ticks == [(10_000, 1_000), (1_000, 1_000), (1_000, 100), (10_000, 100)]
     assert day.rebuilt.problems == []
-    assert day.rebuilt.compared > 5_000
-    assert day.rebuilt.tops > 20_000
-    assert day.asked > 2_500
+    assert day.rebuilt.compared > 2_000
+    assert day.rebuilt.tops > 10_000
+    assert day.asked > 1_000
 
 
 def recorded_frames() -> list[Any]:
@@ -119,3 +122,38 @@ def test_a_day_of_trading_passes_in_seconds() -> None:
     day = Day(load("calm", 5), 5, every_s=600)
     day.run(86_400)
     assert day.steps > 8_000
+
+
+class TestPackagedScenarios:
+    """Each does what it is for."""
+
+    @pytest.mark.parametrize("name", sorted(path.stem for path in PACKAGED.glob("*.yaml")))
+    def test_people_can_trade_on_every_one(self, name: str) -> None:
+        day = Day(load(name, 1), 1, every_s=0.5)
+        day.run(30)
+        assert day.bot.statuses[200] > 20
+        ledger = json.loads(day.exchange.handle("GET", "/_exchange/ledger", {}, b"").body)
+        assert ledger["orders"]
+        assert ledger["trades"]
+
+    def test_resolving_ends_its_markets(self) -> None:
+        day = Day(load("resolving", 1), 1, every_s=2)
+        day.run(479)
+        token = day.markets[0].token_ids[0]
+        order_id = day.bot.trader.place(token, "BUY", 10_000, shares("10"))["orderID"]
+        day.run(1)
+        states = [listing.state for listing in day.exchange.listings.values()]
+        assert states == ["resolved", "closed", "open"]
+        assert day.bot.trader.order(order_id)["status"] == "CANCELED_MARKET_RESOLVED"
+
+    def test_restarting_is_out_of_reach_and_then_post_only(self) -> None:
+        day = Day(load("restarting", 1), 1, every_s=2)
+        day.run(300)
+        assert day.bot.statuses[425] >= 3
+        assert day.bot.statuses[503] >= 10
+
+    def test_hostile_meets_every_fault_it_names(self) -> None:
+        day = Day(load("hostile", 1), 1, every_s=0.5)
+        day.run(800)
+        idle = [fault["name"] for fault in day.exchange.faults.report() if not fault["struck"]]
+        assert idle == []

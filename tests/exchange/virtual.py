@@ -6,6 +6,7 @@ could see (answers, frames, when) into a trace.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
 from random import Random
@@ -30,6 +31,7 @@ class Bot:
             for token in market.token_ids:
                 day.exchange.fund(self.trader.address, 0, {token: shares("5000")})
         self.every_s = every_s
+        self.statuses: Counter[int] = Counter()
         self._day = day
         self._chance = Random(seed)
         self._known: list[str] = []
@@ -46,6 +48,8 @@ class Bot:
             self._ask("DELETE", "/cancel-all")
         else:
             path = chance.choice(["/data/orders", "/data/trades", f"/book?token_id={token}"])
+            if self._known and chance.random() < 0.3:
+                path = f"/data/order/{chance.choice(self._known)}"
             self._ask("GET", path)
 
     def _place(self, market: MarketConfig, token: str) -> None:
@@ -67,6 +71,7 @@ class Bot:
 
     def _ask(self, method: str, target: str, body: Any = None) -> Response:
         answer = self.trader.send(method, target, body)
+        self.statuses[answer.status] += 1
         self._day.note(f"{method} {target} {answer.status} {answer.delay_s} {answer.lost}")
         self._day.note(answer.body.decode())
         return answer
