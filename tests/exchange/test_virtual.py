@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 from random import Random
 from typing import Any, get_args
 
@@ -114,7 +113,7 @@ def test_the_same_seed_gives_the_same_trace(share: int) -> None:
 
 @pytest.mark.soak
 def test_the_same_seed_gives_the_same_trace_200_of_200() -> None:
-    seeds = range(1000, 1000 + int(os.environ.get("SEEDS", "200")))
+    seeds = range(1000, 1200)
     assert [trace(seed) for seed in seeds] == [trace(seed) for seed in seeds]
 
 
