@@ -153,9 +153,12 @@ class Order:
 
     @property
     def killed(self) -> bool:
-        """Whether it was killed on arrival: refused with a 400, although its id is taken."""
+        """Whether it was killed on arrival: refused with a 400, although its id is taken.
+
+        One that its market held first was taken, and is cancelled when nothing is left for it.
+        """
         market_order = self.time_in_force in {"FAK", "FOK"}
-        return market_order and self.matched == 0 and self.status != "DELAYED"
+        return market_order and not self.trades and self.closed_at == self.received_at
 
     @property
     def bid(self) -> bool:

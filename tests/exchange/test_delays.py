@@ -1,14 +1,17 @@
 """Markets that delay takers: held orders, what they may not do, and what comes of them."""
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from runner.exchange.api import Exchange
 from runner.exchange.requests import Response
+from runner.exchange.server import serving, wall_clock
 from tests.exchange.kit import RAIN, START, Clock, Trader, cents, shares
 
 YES, NO = RAIN.token_ids
@@ -103,8 +106,12 @@ class TestDelayed:
         order_id = pit.bob.place(YES, "BUY", cents(40), shares("10"), order_type)["orderID"]
         pit.ann.send("DELETE", "/cancel-all")
         pit.forward(3)
-        assert pit.bob.order(order_id) is None
-        assert pit.bob.control("GET", "/_exchange/ledger")["trades"] == []
+        assert pit.bob.order(order_id)["status"] == "CANCELED"  # it was taken: `delayed`
+        ledger = pit.bob.control("GET", f"/_exchange/ledger?owner={pit.bob.address}")
+        assert [(row["order_id"], row["status"]) for row in ledger["orders"]] == [
+            (order_id, "CANCELED")
+        ]
+        assert ledger["trades"] == []
         pit.bob.place(YES, "BUY", cents(39), shares("2500"))  # nothing is held any more
 
     def test_a_second_one_is_a_duplicate(self, pit: Pit) -> None:
@@ -208,6 +215,21 @@ class TestTakerDelay:
         assert response.pending.response is not None
         assert response.pending.response.lost
         assert len(pit.bob.ask("GET", "/data/trades")["data"]) == 1
+
+
+async def test_over_sockets_the_answer_waits_as_long() -> None:
+    hall = Exchange(None, wall_clock, 7, [CRYPTO])
+    ann, bob = Trader(hall, 1, t1001="500"), Trader(hall, 2)
+    ann.place(YES, "SELL", cents(40), shares("30"))
+    raw = json.dumps(bob.body(YES, "BUY", cents(40), shares("10"))).encode()
+    headers = bob.headers("POST", "/order", raw)
+    async with serving(hall, 0) as (url, _), aiohttp.ClientSession() as session:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with session.post(f"{url}/order", data=raw, headers=headers) as response:
+            answer = await response.json()
+        assert (response.status, answer["status"], answer["takingAmount"]) == (200, "matched", "10")
+        assert 0.24 <= loop.time() - began < 5
 
 
 def test_one_kind_of_delay_a_market() -> None:

@@ -66,6 +66,18 @@ class TestModes:
         assert ann.exchange.handle("POST", "/_exchange/mode", {}, raw).status == 400
 
 
+def test_a_region_is_refused_before_anybody_looks_who_asks(ann: Trader) -> None:
+    fault = {"name": "refuse_request", "status": 403, "method": "POST", "path": "/order*"}
+    ann.control("POST", "/_exchange/faults", fault)
+    status, text = ann.refused(YES, "BUY", cents(40), shares("10"))
+    assert (status, text.startswith("Trading restricted in your region, please refer to")) == (
+        403,
+        True,
+    )
+    assert ann.exchange.handle("POST", "/orders", {}, b"").status == 403
+    assert ann.send("DELETE", "/cancel-all").status == 200
+
+
 class TestSignerLimits:
     """Reference 8.2; Standard: 40 orders a second and a burst of 60, 80 cancels and 120."""
 
