@@ -136,9 +136,10 @@ def exchange(
     ] = None,
 ) -> None:
     """Run the embedded exchange alone. The first line of stdout says where it listens."""
+    real_wallet = _settings(None).live.wallet
     from runner.exchange.server import run
 
-    sys.exit(run(port, state, seed, scenario))
+    sys.exit(run(port, state, seed, scenario, real_wallet=real_wallet))
 
 
 @app.command(

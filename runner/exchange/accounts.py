@@ -37,6 +37,18 @@ class Accounts:
         self._accounts: dict[str, Account] = {}
         self._keys: dict[str, ApiKey] = {}
         self._by_nonce: dict[tuple[str, int], ApiKey] = {}
+        self._turned_away = ""
+
+    def turn_away(self, address: str) -> None:
+        """Has no part in this wallet: it holds real money, and here is none to be had.
+
+        It is neither funded nor given a key, and an order of it is refused as a banned one's.
+        """
+        self._turned_away = checksummed(address)
+
+    def _admit(self, address: str) -> None:
+        if address == self._turned_away:
+            raise Refused(403, f"{address} is a wallet of real money: not on a simulated exchange")
 
     def load(self, accounts: Iterable[Account], keys: Iterable[ApiKey]) -> None:
         """Takes over what the database holds."""
@@ -78,7 +90,10 @@ class Accounts:
 
     def standing(self, address: str) -> Standing:
         """How the exchange stands to an address; addresses it doesn't know are open."""
-        account = self._accounts.get(checksummed(address))
+        name = checksummed(address)
+        if name == self._turned_away:
+            return "banned"
+        account = self._accounts.get(name)
         return account.standing if account else "open"
 
     def fund(
@@ -101,13 +116,15 @@ class Accounts:
 
         Raises:
             Refused: 400, if an address is none, an amount is negative, or a wallet of a key's
-                own is given a type.
+                own is given a type; 403 for a wallet that is turned away.
         """
         if not is_address(address) or (signer is not None and not is_address(signer)):
             raise Refused(400, "not an address")
         if cash < 0 or any(size < 0 for size in tokens.values()):
             raise Refused(400, "an account can't be funded with less than nothing")
         name = checksummed(address)
+        for one in (name, checksummed(signer) if signer else name):
+            self._admit(one)
         account = self._accounts.get(name) or Account(name, name)
         held = {token_id: account.tokens.get(token_id, 0) + s for token_id, s in tokens.items()}
         if max([account.cash + cash, *held.values()]) > _MOST:
@@ -130,7 +147,7 @@ class Accounts:
             The address that signed, and the nonce.
 
         Raises:
-            Refused: 401.
+            Refused: 401; 403 for a wallet that is turned away.
         """
         address = headers.get("poly_address", "")
         timestamp, nonce = headers.get("poly_timestamp", ""), headers.get("poly_nonce", "0")
@@ -140,6 +157,7 @@ class Accounts:
         signer = recover(auth_hash(address, timestamp, int(nonce)), signature)
         if signer != checksummed(address):
             raise Refused(401, "Invalid L1 Request headers")
+        self._admit(signer)
         return signer, int(nonce)
 
     def create_key(self, address: str, nonce: int) -> ApiKey:

@@ -218,7 +218,12 @@ def wall_clock() -> datetime:
     return datetime.now(UTC)  # noqa: TID251  (the shell of this process: its clock starts here)
 
 
-def opened(state: Path | None, scenario: Scenario, clock: Callable[[], datetime]) -> Exchange:
+def opened(
+    state: Path | None,
+    scenario: Scenario,
+    clock: Callable[[], datetime],
+    real_wallet: str | None = None,
+) -> Exchange:
     """An exchange populated by a scenario; accounts are funded when its state is new.
 
     Raises:
@@ -227,6 +232,8 @@ def opened(state: Path | None, scenario: Scenario, clock: Callable[[], datetime]
     """
     delays = Delays(scenario.mined_ms, scenario.confirmed_ms)
     exchange = Exchange(state, clock, scenario.seed, scenario.markets, delays)
+    if real_wallet is not None:
+        exchange.accounts.turn_away(real_wallet)
     if exchange.is_new:
         for funding in scenario.accounts:
             exchange.fund(funding.address, funding.cash, funding.tokens)
@@ -244,6 +251,8 @@ def run(
     seed: int | None,
     scenario: str | Path | None,
     clock: Callable[[], datetime] = wall_clock,
+    *,
+    real_wallet: str | None = None,
 ) -> int:
     """`pmrun exchange`: serves until told to stop. If the engine breaks, its exception rises.
 
@@ -253,6 +262,7 @@ def run(
         seed: All chance comes from it; None for the scenario's own.
         scenario: A file, or the name of a packaged one; None for the default one.
         clock: Tells the time, UTC.
+        real_wallet: An address that has no part in a simulation: neither funded nor admitted.
 
     Returns:
         The exit code of contract 2: 0, 1 if the port can't be had, 2 for a scenario that can't be
@@ -260,7 +270,7 @@ def run(
     """
     try:
         chosen = default_scenario(seed or 0) if scenario is None else load(scenario, seed)
-        exchange = opened(state, chosen, clock)
+        exchange = opened(state, chosen, clock, real_wallet)
     except StateLocked as error:
         return _said(error, 3)
     except (ScenarioError, ForeignState) as error:
