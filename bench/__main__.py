@@ -31,7 +31,8 @@ from py_clob_client_v2.signer import Signer
 from rich.console import Console
 from rich.table import Table
 
-from runner.app import join_embedded
+from bench import exchange
+from runner.paper import join_embedded
 from runner.store import open_readonly
 
 TRADE_S = 15
@@ -130,7 +131,7 @@ def _trade(folder: Path) -> dict[str, Any]:
         (plans / f"{name}.yaml").write_text(text, encoding="utf-8")
     scenario = folder / "busy.yaml"
     scenario.write_text(SCENARIO, encoding="utf-8")
-    exchange = join_embedded(state, scenario=str(scenario))
+    place = join_embedded(state, scenario=str(scenario))
     command = [sys.executable, "-m", "runner", "up", "--plans", str(plans), "--state", str(state)]
     try:
         runner = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -139,8 +140,8 @@ def _trade(folder: Path) -> dict[str, Any]:
         if runner.wait(15) != 0:
             raise RuntimeError(f"the runner ended with {runner.returncode}")
     finally:
-        if exchange.pid is not None:
-            os.kill(exchange.pid, signal.SIGTERM)
+        if place.pid is not None:
+            os.kill(place.pid, signal.SIGTERM)
     with contextlib.closing(open_readonly(state)) as connection:
         [noted] = connection.execute("SELECT value FROM runner WHERE key = 'metrics'").fetchone()
     found: dict[str, Any] = json.loads(noted)
@@ -175,10 +176,12 @@ def main() -> None:
         asyncio.run(_floor(folder, floor))
         noted = _trade(folder)
         asyncio.run(_floor(folder, floor))
+        carried = exchange.table(folder)
     console = Console()
     console.print(_table(floor, noted))
     least = "  ".join(f"{k} {statistics.median(v):.2f}" for k, v in floor.items())
     console.print(f"floor alone, ms: {least} (each {2 * ROUNDS} times, before and after)")
+    console.print(carried)
 
 
 if __name__ == "__main__":
