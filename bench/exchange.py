@@ -1,4 +1,4 @@
-"""What the embedded exchange carries: orders over HTTP, frames to sockets, matching, virtual hours."""
+"""What the embedded exchange carries: orders over HTTP, frames, matching, virtual hours."""
 
 import asyncio
 import json
