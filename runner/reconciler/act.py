@@ -7,6 +7,7 @@ POST: an order that was recorded but not sent because of it is proven not to hav
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 from runner.core.errors import VenueRefused, VenueUnknown, VenueUnreachable
@@ -88,8 +89,20 @@ class Actor:
             answer = await self._venue.submit(signed)
             reach(Step.POST_ANSWERED)
             self._put(PostDone(signed.order_id, answer, repeat))
+            if isinstance(answer, Refused) and answer.code == "ACCOUNT_BALANCE_SHORT":
+                await self._refresh_balance(signed)
         finally:
             self.posting.discard(signed.order_id)
+
+    async def _refresh_balance(self, signed: SignedOrder) -> None:
+        """The refusal may come from a stale figure: the job's next try then meets a fresh one."""
+        order = json.loads(signed.body)["order"]
+        try:
+            await self._venue.refresh_balance(
+                None if order["side"] == "BUY" else str(order["tokenId"])
+            )
+        except VenueUnreachable:
+            return  # the job backs off and tries again, and so does this
 
     def cancel(self, order_ids: tuple[str, ...]) -> None:
         """Send the cancels that were recorded."""

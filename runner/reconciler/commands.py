@@ -32,7 +32,7 @@ def obey(tx: Writes, command: Command, latch: Latch) -> tuple[Answer, set[JobKey
             latch.clear()
             tx.event("runner", "runner", "unhalt_asked", detail=command.reason)
             return (
-                Answer(reason is not None, "trading resumes" if reason else "was not halted"),
+                Answer(True, "trading resumes" if reason else "was not halted"),
                 {job.key for job in tx.open_jobs()},
             )
         case other:

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 
 _BROKEN = (InvariantBroken, IllegalTransition, StaleState, sqlite3.IntegrityError)
 _WIND_DOWN_S = 7.0
+_CONNECT_WITHIN_S = 30.0
 _DETAIL_LOGGED = 160  # characters; the event log has them all
 
 
@@ -176,6 +177,7 @@ class Reconciler:
 
         Raises:
             InvariantBroken: two passes in a row broke.
+            VenueUnreachable: the exchange does not answer at the start.
         """
         self._recover()
         await self._connect()
@@ -207,18 +209,14 @@ class Reconciler:
             self._wake.clear()
             now = self._now()
             inbox, self._inbox = self._inbox, []
+            self._take_alone(inbox, now)
             with self._store.transaction(now) as tx:
-                intake = Intake(tx, now)
-                for item in inbox:
-                    self._take(tx, intake, item)
                 working = [order.order_id for order in tx.working()]
                 for ident in working:
                     tx.request_cancel(ident, "the runner stops")
-            self._cancels.know(working, now)
-            if intake.look_again:
-                self._reads.soon()
-            if not self._store.working():
+            if not working:
                 return
+            self._cancels.know(working, now)
             self._cancels.send(now)
             self._reads.read_if_due(now)
             try:
@@ -232,12 +230,18 @@ class Reconciler:
             self._crash(task.exception() or RuntimeError("the sockets' task ended by itself"))
 
     async def _connect(self) -> None:
-        """Get credentials, however long the exchange takes to answer."""
-        wait = 0.25
+        """Get credentials.
+
+        Raises:
+            VenueUnreachable: the exchange did not answer for half a minute; restarts take less.
+        """
+        wait, give_up = 0.25, self._loop_time() + _CONNECT_WITHIN_S
         while not self._stopping:
             try:
                 await self._venue.start()
             except VenueUnreachable as error:
+                if self._loop_time() >= give_up:
+                    raise
                 self._log.warning("venue unreachable", error=str(error), retry_s=wait)
                 try:
                     await asyncio.wait_for(self._wake.wait(), wait)
@@ -340,6 +344,10 @@ class Reconciler:
         self._plans.recover(self._store.plans())
         self._woken |= woken
         self._wake.set()
+        self._take_alone(inbox, now)
+
+    def _take_alone(self, inbox: Iterable[Item], now: datetime) -> None:
+        """Take facts in one by one; a contradiction is left out alone, with an alert."""
         for fact in (fact for item in inbox for fact in _facts(item)):
             try:
                 with self._store.transaction(now) as tx:
@@ -350,6 +358,8 @@ class Reconciler:
                     tx.alert("critical", "FACT_CONTRADICTS", str(contradiction))
             else:
                 self._woken |= intake.woken
+                if intake.look_again:
+                    self._reads.soon()
 
     def _record(
         self,
@@ -451,7 +461,7 @@ class Reconciler:
             case MarketSeen():
                 intake.woken |= self._tokens.seen(tx, item)
             case MarketMissing():
-                self._plans.market_missing(tx, item, intake.woken)
+                self._plans.market_missing(tx, item, intake.woken, self._now())
                 if not item.permanent:
                     self._log.warning("market unreadable", error=item.error)
 
@@ -562,10 +572,8 @@ class Reconciler:
         """Record the outcomes that came in while stopping, and what was counted."""
         now = self._now()
         inbox, self._inbox = self._inbox, []
+        self._take_alone(inbox, now)
         with self._store.transaction(now) as tx:
-            intake = Intake(tx, now)
-            for item in inbox:
-                self._take(tx, intake, item)
             tx.set_runner("metrics", self.metrics.dump())
             tx.event("runner", "runner", "stopped")
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from runner.store.rows import JobRow, PlanRow
 
 _ENDED = frozenset({JobState.COMPLETED, JobState.WITHDRAWN, JobState.EXPIRED, JobState.FAILED})
+_TWICE_WITHIN = timedelta(seconds=2)
 _OPEN = frozenset({PlanState.ACCEPTED, PlanState.RUNNING, PlanState.PAUSED})
 
 
@@ -53,6 +54,7 @@ class Plans:
         self._previous: Scan | None = None
         self._reported: set[tuple[str, str, str]] = set()
         self._missing: dict[str, datetime] = {}
+        self._no_market: dict[str, datetime] = {}
         self._unreadable = ""
 
     def recover(self, plans: Iterable[PlanRow]) -> None:
@@ -209,10 +211,17 @@ class Plans:
                 woken |= withdraw(tx, plan, "WITHDRAWN: its file was removed")
         return woken
 
-    def market_missing(self, tx: Writes, item: MarketMissing, woken: set[JobKey]) -> None:
-        """A job's market does not exist: waiting cures nothing."""
+    def market_missing(
+        self, tx: Writes, item: MarketMissing, woken: set[JobKey], now: datetime
+    ) -> None:
+        """A job's market does not exist. Once is no proof; twice, seconds apart, ends the job."""
         if not item.permanent:
             return
+        name = item.ref.model_dump_json()
+        first = self._no_market.setdefault(name, now)
+        if now - first < _TWICE_WITHIN:
+            return
+        del self._no_market[name]
         for job in tx.open_jobs():
             if job.token_id is None and parse_job(job.spec).market == item.ref:
                 if job.state is not JobState.DRAINING:

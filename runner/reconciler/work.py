@@ -185,11 +185,12 @@ class Worker:
             self._tx.set_next_action(key, job.starts_at, "WAITING: its start has not come")
             return
         info = None if job.token_id is None else self._tx.market(job.token_id)
+        poll = self._now + pace.span(spec.quote.poll_interval)
         if info is None or job.token_id is None:
-            self._tx.set_next_action(key, None, "WAITING: its market is being read")
+            self._look_again(key, poll)
+            self._tx.set_next_action(key, poll, "WAITING: its market is being read")
             return
         book = self._book(job.token_id)
-        poll = self._now + pace.span(spec.quote.poll_interval)
         if spec.when is not None and not planning.gate_holds(spec.when, spec.side, book):
             self._look_again(key, poll)
             self._tx.set_next_action(key, poll, "WAITING: its price gate does not hold")

@@ -273,6 +273,20 @@ class Venue:
         with self._requests.reading("/balance-allowance"):
             return exact(mapping(found).get("balance")).scaleb(-6)
 
+    async def refresh_balance(self, token_id: str | None = None) -> None:
+        """Have the exchange look up dollars, or shares of a token, anew (reference 5.5).
+
+        Its cached figure may be older than a fill or a deposit, and orders are refused by it.
+
+        Raises:
+            VenueUnreachable: no readable answer.
+        """
+        query = {"asset_type": "COLLATERAL" if token_id is None else "CONDITIONAL"}
+        if token_id is not None:
+            query["token_id"] = token_id
+        query["signature_type"] = str(int(self.signer.signature_type))
+        await self._requests.read("/balance-allowance/update", query, auth=Auth.L2)
+
     # ---- reads of the market
 
     async def market(self, ref: MarketRef) -> MarketInfo:
