@@ -25,7 +25,7 @@ test: $(VENV)/.ready  ## everything a contribution must pass
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n auto -m "not soak"
+	$(BIN)/pytest -n auto --dist worksteal -m "not soak"
 
 soak: $(VENV)/.ready  ## long crash runs; SEEDS=n sets how many kills
 	SEEDS=$(SEEDS) $(BIN)/pytest -n auto -m soak --timeout 3600

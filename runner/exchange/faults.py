@@ -187,7 +187,7 @@ class Faults:
                 return fault
         return None
 
-    def longest(self, name: FaultName) -> float | None:
+    def longest_seconds(self, name: FaultName) -> float | None:
         """The longest `seconds` of the faults of a name; None if none is in force."""
         faults = (standing.fault for standing in self._standing)
         return max((fault.seconds for fault in faults if fault.name == name), default=None)

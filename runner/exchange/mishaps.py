@@ -122,7 +122,7 @@ class Mishaps:
 
     def _stale(self, request: Request, response: Response) -> Response:
         """The answer that the same request had some time ago, if it was asked then."""
-        seconds = self._engine.faults.longest("stale_answer")
+        seconds = self._engine.faults.longest_seconds("stale_answer")
         if seconds is None:
             self._seen.clear()
             return response

@@ -40,7 +40,7 @@ def rebates(trades: Iterable[Trade], rates: Mapping[str, int]) -> dict[str, int]
     for trade in trades:
         for maker in trade.makers:
             fee = Fraction(trade.fee * maker.size, trade.size)
-            parts[maker.address] += fee * rates[trade.condition_id] / ONE
+            parts[maker.address] += fee * Fraction(rates[trade.condition_id], ONE)
     return {address: int(part) for address, part in parts.items()}
 
 

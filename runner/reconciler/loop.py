@@ -235,7 +235,8 @@ class Reconciler:
         Raises:
             VenueUnreachable: the exchange did not answer for half a minute; restarts take less.
         """
-        wait, give_up = 0.25, self._loop_time() + _CONNECT_WITHIN_S
+        wait = 0.25
+        give_up = self._loop_time() + _CONNECT_WITHIN_S
         while not self._stopping:
             try:
                 await self._venue.start()

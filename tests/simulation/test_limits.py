@@ -222,7 +222,8 @@ async def test_halted_sends_no_order_cancels_and_survives_a_restart(rig: Rig) ->
         assert not latch.is_set()
         await rig.until("SELECT 1 FROM orders WHERE plan = 'one' AND state = 'live'")
         await rig.until("SELECT 1 FROM orders WHERE plan = 'two' AND state = 'live'")
-        assert not (await rig.ask("unhalt")).done
+        again = await rig.ask("unhalt")
+        assert (again.done, again.text) == (True, "was not halted")
 
 
 @simulated
