@@ -39,6 +39,7 @@ from runner.reconciler.inbox import (
     Reported,
 )
 from runner.reconciler.intake import Intake
+from runner.reconciler.intents import Intents
 from runner.reconciler.metrics import Metrics
 from runner.reconciler.plans import Plans
 from runner.reconciler.tokens import Tokens
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from runner.core.model import JobKey, OrderReport
     from runner.core.plan_changes import Scan
     from runner.reconciler.config import Config
-    from runner.reconciler.work import Wanted
+    from runner.reconciler.intents import Wanted
     from runner.store import Latch, Store, Writes
     from runner.store.rows import OrderRow
     from runner.venue.client import Venue
@@ -415,17 +416,18 @@ class Reconciler:
 
     def _worker(self, tx: Writes, now: datetime, *, halted: bool) -> Worker:
         trading = TradingState.HALTED if halted else TradingState.ACTIVE
-        return Worker(
+        desk = Desk(tx, now, self._config.limits, trading)
+        intents = Intents(
             tx,
             now,
             self._config,
-            Desk(tx, now, self._config.limits, trading),
-            book=self._streams.book,
+            desk,
             sign=self._sign,
             may_repeat=self._may_repeat,
-            halted=halted,
             synced=self._reads.synced,
         )
+        book = self._streams.book
+        return Worker(tx, now, self._config, desk, intents, book=book, halted=halted)
 
     def _work_through(self, worker: Worker, woken: set[JobKey]) -> None:
         """Every woken job, and those that these wake in turn; each at most a few times."""

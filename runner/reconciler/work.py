@@ -1,4 +1,4 @@
-"""Decide and record: one woken job, from its facts to its next intents.
+"""Decide: one woken job, from its facts to what it wants next.
 
 Called inside the pass's transaction. What it wants sent it only collects; the loop sends it after
 the commit.
@@ -11,67 +11,38 @@ the commit.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
-from datetime import timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from runner.core import pace, planning, risk
-from runner.core.diff import REPEAT_WITHIN, diff
+from runner.core import pace, planning
 from runner.core.errors import InvariantBroken, PlanError
 from runner.core.model import (
     Book,
-    Cancel,
     Job,
     JobState,
     Market,
-    OrderState,
     PlanState,
     Segment,
-    Submit,
     TimeInForce,
 )
-from runner.core.money import LOT, floor_to, never_worse, plain
-from runner.core.plan import FilledOf, JobSpec, NeedState, Plan, Style
-from runner.reconciler.config import GTD_MARGIN, REFUSALS_MAX
-from runner.venue.ports import NewOrder, SignedOrder
+from runner.core.money import LOT, floor_to, plain
+from runner.core.plan import FilledOf, JobSpec, NeedState, Style
+from runner.reconciler.config import REFUSALS_MAX
+from runner.reconciler.intents import parse_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from runner.core.model import Decision, JobKey, Slice
-    from runner.core.plan import MarketRef
+    from runner.core.model import JobKey, Slice
     from runner.reconciler.config import Config
     from runner.reconciler.desk import Desk
+    from runner.reconciler.intents import Intents
     from runner.store import Writes
-    from runner.store.rows import JobRow, OrderRow, PlanRow
+    from runner.store.rows import JobRow, PlanRow
 
 _ENDED = frozenset({JobState.COMPLETED, JobState.WITHDRAWN, JobState.EXPIRED, JobState.FAILED})
-_DENIED_RETRY = timedelta(seconds=5)
-_HURRIED_RETRY = timedelta(seconds=0.5)
-
-
-@dataclass(slots=True)
-class Wanted:
-    """What a pass wants done once it is committed."""
-
-    posts: list[SignedOrder] = field(default_factory=list)
-    repeats: list[SignedOrder] = field(default_factory=list)
-    markets: list[MarketRef] = field(default_factory=list)
-    wake: dict[JobKey, datetime | None] = field(default_factory=dict)
-    also: set[JobKey] = field(default_factory=set)
-    ended: set[JobKey] = field(default_factory=set)
-    requotes: int = 0
-    denied: int = 0
-
-
-@lru_cache(maxsize=4096)
-def parse_plan(spec: str) -> Plan:
-    """A stored revision, as it was accepted."""
-    return Plan.model_validate_json(spec)
 
 
 @lru_cache(maxsize=4096)
@@ -95,23 +66,19 @@ class Worker:
         now: datetime,
         config: Config,
         desk: Desk,
+        intents: Intents,
         *,
         book: Callable[[str], Book | None],
-        sign: Callable[[NewOrder, datetime], SignedOrder],
-        may_repeat: Callable[[OrderRow], bool],
         halted: bool,
-        synced: bool,
     ) -> None:
         self._tx = tx
         self._now = now
         self._config = config
         self._desk = desk
+        self._intents = intents
         self._book = book
-        self._sign = sign
-        self._may_repeat = may_repeat
         self._halted = halted
-        self._synced = synced
-        self.wanted = Wanted()
+        self.wanted = intents.wanted
 
     def work(self, key: JobKey) -> None:
         """Look at one job, and take it as far as it can go now."""
@@ -158,15 +125,6 @@ class Worker:
             raise InvariantBroken(f"job {key} vanished")
         return job
 
-    def _look_again(self, key: JobKey, at: datetime | None) -> None:
-        """Wake the job at `at`, or earlier if something else already asked for it.
-
-        A time that has come needs no wake-up: it is what this pass looks at.
-        """
-        known = self.wanted.wake.get(key)
-        if at is not None and at > self._now and (known is None or at < known):
-            self.wanted.wake[key] = at
-
     # waiting
 
     def _wait(self, job: JobRow) -> None:
@@ -181,22 +139,22 @@ class Worker:
         if self._end_if_over(job):
             return
         if job.starts_at > self._now:
-            self._look_again(key, job.starts_at)
+            self._intents.look_again(key, job.starts_at)
             self._tx.set_next_action(key, job.starts_at, "WAITING: its start has not come")
             return
         info = None if job.token_id is None else self._tx.market(job.token_id)
         poll = self._now + pace.span(spec.quote.poll_interval)
         if info is None or job.token_id is None:
-            self._look_again(key, poll)
+            self._intents.look_again(key, poll)
             self._tx.set_next_action(key, poll, "WAITING: its market is being read")
             return
         book = self._book(job.token_id)
         if spec.when is not None and not planning.gate_holds(spec.when, spec.side, book):
-            self._look_again(key, poll)
+            self._intents.look_again(key, poll)
             self._tx.set_next_action(key, poll, "WAITING: its price gate does not hold")
             return
         if book is None:
-            self._look_again(key, poll)
+            self._intents.look_again(key, poll)
             self._tx.set_next_action(key, poll, "WAITING: no fresh book")
             return
         self._tx.move_job(key, "started")
@@ -273,7 +231,7 @@ class Worker:
             self._close_slices(job)
             self._tx.move_job(key, "gated", "its price gate does not hold")
             self._cancel_all(job, "the price gate does not hold")
-            self._look_again(key, self._now + pace.span(spec.quote.poll_interval))
+            self._intents.look_again(key, self._now + pace.span(spec.quote.poll_interval))
             return
         if self._halted:
             self._cancel_all(job, "trading is halted")
@@ -287,130 +245,13 @@ class Worker:
             self._intend(job, JobState.WITHDRAWN, decision.stop)
             return
         reasons = list(decision.reasons)
-        shown = self._carry_out(job, core, market, decision, reasons)
+        shown = self._intents.carry_out(job, core, market, decision, reasons)
         if shown and decision.memory != job.memory:
             self._tx.save_memory(key, decision.memory)
-        self._look_again(key, decision.wake_at)
-        self._look_again(key, self._now + pace.span(spec.quote.poll_interval))
-        self._look_again(key, job.ends_at)
+        self._intents.look_again(key, decision.wake_at)
+        self._intents.look_again(key, self._now + pace.span(spec.quote.poll_interval))
+        self._intents.look_again(key, job.ends_at)
         self._tx.set_next_action(key, decision.wake_at, "; ".join(reasons))
-
-    def _carry_out(
-        self,
-        job: JobRow,
-        core: Job,
-        market: Market,
-        decision: Decision,
-        reasons: list[str],
-    ) -> bool:
-        """Turn a decision into recorded intents; False if a new order had to wait.
-
-        Then what the decision would have the job remember of its quote has not happened either.
-        """
-        shown = True
-        result = diff(core, decision)
-        for action in result.actions:
-            if isinstance(action, Cancel):
-                if self._tx.request_cancel(action.order_id, action.why):
-                    self.wanted.requotes += 1
-                continue
-            shown = self._may_submit(job, market, reasons) and self._submit(
-                core, action, market, decision, reasons
-            )
-            if not shown:
-                break
-        repeatable = result.repeatable if self._synced else frozenset()
-        for row in self._tx.job_orders(job.key):
-            self._maybe_repeat(row, repeatable)
-        return shown
-
-    def _may_submit(self, job: JobRow, market: Market, reasons: list[str]) -> bool:
-        """Whether anything new may be recorded for the job now; if not, `reasons` says why."""
-        if not self._synced:
-            reasons.append("VENUE_SYNCING: waiting for a complete read of the account")
-        elif not market.info.accepting:
-            reasons.append("MARKET_CLOSED: it accepts no orders")
-        elif job.retry_at is not None and self._now < job.retry_at:
-            reasons.append("BACKING_OFF: after a refusal")
-            self._look_again(job.key, job.retry_at)
-        else:
-            return True
-        return False
-
-    def _maybe_repeat(self, row: OrderRow, repeatable: frozenset[str]) -> None:
-        """Send the same bytes of an unknown order once more, if that is still wanted and safe."""
-        order = row.working
-        if (
-            order.state is OrderState.UNKNOWN
-            and order.order_id in repeatable
-            and row.cancel_requested_at is None
-            and self._now - order.created_at < REPEAT_WITHIN
-            and self._may_repeat(row)
-        ):
-            self._tx.note_repeat(order.order_id)
-            self.wanted.repeats.append(SignedOrder(order.order_id, row.body, 0, 0))
-
-    def _submit(
-        self,
-        core: Job,
-        submit: Submit,
-        market: Market,
-        decision: Decision,
-        reasons: list[str],
-    ) -> bool:
-        """Check one new order, sign it and record it; False if it was denied."""
-        tx, info = self._tx, market.info
-        plan = parse_plan(tx.revision_text(core.key.plan))
-        view = self._desk.risk_view(core.key.plan, plan.risk)
-        verdict = risk.check(submit, core.spec.limit_price, market, view)
-        if isinstance(verdict, risk.Deny):
-            self.wanted.denied += 1
-            text = str(verdict)
-            if text not in (self._fresh(core.key).reason or ""):
-                tx.event("job", str(core.key), "denied", detail=text)
-            reasons.insert(0, text)
-            hurried = verdict.code is risk.Code.ORDERS_TOO_FAST
-            self._look_again(core.key, self._now + (_HURRIED_RETRY if hurried else _DENIED_RETRY))
-            return False
-        wire_tif, expires_at = self._life(submit.time_in_force)
-        order = NewOrder(
-            token_id=submit.token_id,
-            side=submit.side,
-            price=submit.price,
-            size=submit.size,
-            time_in_force=wire_tif,
-            post_only=submit.post_only,
-            expires_at=expires_at,
-            tick=info.tick,
-            neg_risk=info.neg_risk,
-        )
-        signed = self._sign(order, self._now)
-        if not never_worse(
-            submit.side, signed.maker_amount, signed.taker_amount, core.spec.limit_price
-        ):
-            tx.event("job", str(core.key), "denied", detail="LIMIT_PRICE: the signed integers")
-            return False
-        tx.put_order(
-            submit,
-            order_id=signed.order_id,
-            time_in_force=wire_tif,
-            maker_amount=signed.maker_amount,
-            taker_amount=signed.taker_amount,
-            expires_at=expires_at,
-            body=signed.body,
-            decision=_seen(market, decision),
-        )
-        self._desk.allowed(signed.order_id, submit)
-        self.wanted.posts.append(signed)
-        return True
-
-    def _life(self, wanted: TimeInForce) -> tuple[TimeInForce, datetime | None]:
-        """What goes on the wire: a plan's gtc is a GTD whose end can be proven (design 6)."""
-        life = self._config.order_life_s
-        if wanted in (TimeInForce.FAK, TimeInForce.FOK) or life <= 0:
-            return wanted, None
-        ends = self._now + GTD_MARGIN + timedelta(seconds=life)
-        return TimeInForce.GTD, ends.replace(microsecond=0)
 
     def _over_filled(self, core: Job, spec: JobSpec) -> bool:
         """Facts are always booked; an excess that no rule explains pauses the plan."""
@@ -465,7 +306,7 @@ class Worker:
         core = self._core_job(job, parse_job(job.spec), plan)
         ending = planning.ending(core, self._now, Decimal(0) if info is None else info.min_size)
         if ending is None:
-            self._look_again(job.key, job.ends_at)
+            self._intents.look_again(job.key, job.ends_at)
             return False
         self._intend(job, ending.state, ending.reason)
         return True
@@ -541,22 +382,3 @@ class Worker:
 def _why_paused(plan: PlanRow, job: JobRow) -> str:
     reasons = sorted(plan.paused_by) + (["operator (job)"] if job.paused_by_operator else [])
     return "PAUSED by " + ", ".join(reasons)
-
-
-def _seen(market: Market, decision: Decision) -> str:
-    """What the decision saw of the market, as it is stored with the order it led to."""
-    book = market.book
-    own = sorted({plain(order.price) for order in market.own})
-    return json.dumps(
-        {
-            "bid": plain(book.bids[0].price) if book and book.bids else None,
-            "bid_size": plain(book.bids[0].size) if book and book.bids else None,
-            "ask": plain(book.asks[0].price) if book and book.asks else None,
-            "ask_size": plain(book.asks[0].size) if book and book.asks else None,
-            "book_at": book.at.isoformat() if book else None,
-            "tick": plain(market.info.tick),
-            "own": own,
-            "reasons": list(decision.reasons),
-        },
-        separators=(",", ":"),
-    )
