@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from runner.core.model import MarketInfo, OrderReport, TradeReport
@@ -78,3 +78,12 @@ class MarketMissing:
 
 
 Item = PostDone | CancelDone | Reported | AccountRead | ReadFailed | MarketSeen | MarketMissing
+
+
+def facts(item: Item) -> Iterable[Item]:
+    """An item as single facts, so that one that contradicts does not take others with it."""
+    if not isinstance(item, AccountRead):
+        return (item,)
+    trades = tuple(Reported(report) for report in item.trades)
+    orders = tuple(Reported(report) for report in item.open_orders)
+    return (*trades, *orders, replace(item, trades=(), open_orders=()))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -21,13 +20,12 @@ from runner.core.errors import (
     StaleState,
     VenueUnreachable,
 )
-from runner.core.ledger import equity
 from runner.core.model import OrderState, TradeReport, TradingState
 from runner.reconciler.account_reads import AccountReads
 from runner.reconciler.act import Actor
 from runner.reconciler.cancels import Cancels
 from runner.reconciler.commands import obey
-from runner.reconciler.desk import Desk, day_began_with
+from runner.reconciler.desk import Desk
 from runner.reconciler.inbox import (
     AccountRead,
     CancelDone,
@@ -37,12 +35,14 @@ from runner.reconciler.inbox import (
     PostDone,
     ReadFailed,
     Reported,
+    facts,
 )
 from runner.reconciler.intake import Intake
 from runner.reconciler.intents import Intents
 from runner.reconciler.metrics import Metrics
 from runner.reconciler.plans import Plans
 from runner.reconciler.tokens import Tokens
+from runner.reconciler.upkeep import Upkeep
 from runner.reconciler.work import Worker
 from runner.steps import Step, reach
 from runner.store import spool
@@ -109,6 +109,17 @@ class Reconciler:
         self._reads = AccountReads(store, self._actor, self.metrics, now, period_s)
         self._cancels = Cancels(store, self._actor, self.metrics)
         self._tokens = Tokens(store, self._actor, self._streams, period_s)
+        self._upkeep = Upkeep(
+            venue,
+            self._streams,
+            latch,
+            self._tokens,
+            self._reads,
+            self.metrics,
+            odd=self._odd,
+            now=now(),
+            period_s=config.metrics_s,
+        )
         self._inbox: list[Item] = []
         self._woken: set[JobKey] = set()
         self._timers: dict[JobKey, datetime] = {}
@@ -117,8 +128,6 @@ class Reconciler:
         self._posted_at: dict[str, float] = {}
         self._scan_at = now()
         self._scanned: Scan | None = None
-        self._metrics_at = now()
-        self._foreign: set[str] = set()
         self._logged = store.last_event()
         self._error: BaseException | None = None
         self._broke = False
@@ -272,7 +281,7 @@ class Reconciler:
             self._tokens.know(job.key, job.token_id)
 
     async def _sleep(self) -> None:
-        due = [self._reads.due_at, self._scan_at, self._metrics_at, *self._timers.values()]
+        due = [self._reads.due_at, self._scan_at, self._upkeep.due_at, *self._timers.values()]
         due += self._plans.due() + self._cancels.due()
         seconds = (min(due) - self._now()).total_seconds()
         if seconds <= 0:
@@ -293,7 +302,7 @@ class Reconciler:
         events, self._event_at = self._event_at, {}
         commands = spool.pending(self._state_path)
         removals = any(at <= now for at in self._plans.due())
-        if not (inbox or woken or commands or scan or removals or self._metrics_due(now)):
+        if not (inbox or woken or commands or scan or removals or self._upkeep.due_at <= now):
             self._cancels.send(now)
             self._reads.read_if_due(now)
             return
@@ -350,7 +359,7 @@ class Reconciler:
 
     def _take_alone(self, inbox: Iterable[Item], now: datetime) -> None:
         """Take facts in one by one; a contradiction is left out alone, with an alert."""
-        for fact in (fact for item in inbox for fact in _facts(item)):
+        for fact in (fact for item in inbox for fact in facts(item)):
             try:
                 with self._store.transaction(now) as tx:
                     intake = Intake(tx, now)
@@ -372,7 +381,7 @@ class Reconciler:
         commands: tuple[spool.Command, ...],
     ) -> tuple[list[tuple[str, spool.Answer]], Wanted]:
         with self._store.transaction(now) as tx:
-            halted = self._follow_latch(tx, woken)
+            halted = self._upkeep.follow_latch(tx, woken)
             intake = Intake(tx, now)
             for item in inbox:
                 self._take(tx, intake, item)
@@ -388,7 +397,7 @@ class Reconciler:
                 woken |= keys
             worker = self._worker(tx, now, halted=halted)
             self._work_through(worker, woken)
-            self._housekeeping(tx, now, intake)
+            self._upkeep.write(tx, now, intake.foreign)
             self._cancels.know(_to_cancel(tx, woken), now)
             reach(Step.PASS_BEFORE_COMMIT)
         reach(Step.PASS_COMMITTED)
@@ -400,19 +409,6 @@ class Reconciler:
         if intake.look_again:
             self._reads.soon()
         return answers, worker.wanted
-
-    def _follow_latch(self, tx: Writes, woken: set[JobKey]) -> bool:
-        """Whether trading is halted; a change is recorded, and every job looks at it."""
-        halted = self._latch.is_set()
-        state = TradingState.HALTED if halted else TradingState.ACTIVE
-        before = tx.runner("trading_state")
-        if before != state.value:
-            tx.set_runner("trading_state", state.value)
-            if halted or before is not None:
-                event = "halted" if halted else "unhalted"
-                tx.event("runner", "runner", event, detail=self._latch.reason() or "")
-            woken.update(job.key for job in tx.open_jobs())
-        return halted
 
     def _worker(self, tx: Writes, now: datetime, *, halted: bool) -> Worker:
         trading = TradingState.HALTED if halted else TradingState.ACTIVE
@@ -467,38 +463,6 @@ class Reconciler:
                 self._plans.market_missing(tx, item, intake.woken, self._now())
                 if not item.permanent:
                     self._log.warning("market unreadable", error=item.error)
-
-    def _housekeeping(self, tx: Writes, now: datetime, intake: Intake) -> None:
-        """What is written down every few seconds: marks, counts, the runner's own state."""
-        for ident in sorted(intake.foreign - self._foreign):
-            self._foreign.add(ident)
-            tx.alert(
-                "warning", "FOREIGN_ORDER", f"live order {ident} is not of this database; untouched"
-            )
-        odd, self._odd[:] = list(self._odd), []
-        for word in odd:
-            tx.alert("warning", "VENUE_UNRECOGNISED", word)
-        if not self._metrics_due(now):
-            return
-        self._metrics_at = now + timedelta(seconds=self._config.metrics_s)
-        held = [t for t, position in tx.positions().items() if position.shares]
-        for token in sorted({*self._tokens, *held}):
-            book = self._streams.book(token)
-            if book is not None and book.bids and book.asks:
-                tx.set_mark(token, book.mid or book.bids[0].price, book.at)
-        # a day's loss counts from its beginning, not from its first order
-        day_began_with(tx, now, equity(tx.positions(), tx.marks()))
-        if self.metrics.changed:
-            tx.set_runner("metrics", self.metrics.dump())
-            self.metrics.changed = False
-        for key, value in (
-            ("venue_mode", self._venue.mode.value),
-            ("synced", "yes" if self._reads.synced else "no"),
-        ):
-            tx.set_runner(key, value)
-
-    def _metrics_due(self, now: datetime) -> bool:
-        return now >= self._metrics_at
 
     # acting on what was recorded
 
@@ -588,15 +552,6 @@ class Reconciler:
             tx.alert("critical", "TRADING_HALTED", reason)
             keys = {job.key for job in tx.open_jobs()}
         self._woken |= keys
-
-
-def _facts(item: Item) -> Iterable[Item]:
-    """An item as single facts, so that one that contradicts does not take others with it."""
-    if not isinstance(item, AccountRead):
-        return (item,)
-    trades = tuple(Reported(report) for report in item.trades)
-    orders = tuple(Reported(report) for report in item.open_orders)
-    return (*trades, *orders, replace(item, trades=(), open_orders=()))
 
 
 def _to_cancel(tx: Writes, keys: Iterable[JobKey]) -> list[str]:
