@@ -295,14 +295,6 @@ def crossed(book: Book) -> bool:
     return bool(book.bids and book.asks and book.bids[0].price > book.asks[0].price)
 
 
-def token_of(short: Json, outcome: str) -> str | None:
-    """The token of a market's outcome, by its name in any case. Raises Unreadable."""
-    for entry in map(mapping, sequence(short.get("t"))):
-        if str(entry.get("o")).lower() == outcome.lower():
-            return _text(entry, "t")
-    return None
-
-
 def market_info(short: Json, long: Json, token_id: str, at: datetime) -> MarketInfo:
     """A token's rules from `/clob-markets/{c}` and the long form `/markets/{c}` (reference 5.4).
 

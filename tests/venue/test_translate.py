@@ -18,7 +18,6 @@ from runner.venue.translate import (
     moment,
     order_report,
     parse,
-    token_of,
     trade_reports,
     unix_ms,
 )
@@ -316,8 +315,6 @@ def test_rules_of_a_market() -> None:
     assert (info.tick, info.min_size) == (Decimal("0.01"), Decimal(5))
     assert (info.fee_rate, info.fee_exponent) == (Decimal("0.07"), 1)
     assert (info.neg_risk, info.accepting, info.at) == (False, True, AT)
-    assert token_of(SHORT, "YES") == "yes"
-    assert token_of(SHORT, "maybe") is None
 
 
 def test_no_schedule_is_no_fee_and_neg_risk_is_left_out_when_false() -> None:

@@ -202,9 +202,7 @@ def test_the_real_hosts_are_four() -> None:
 
 # ---- the venue's reads on a server that misbehaves
 
-QUICK = VenueSettings(
-    backoff_s=(0.001, 0.002), read_timeout_s=1, write_timeout_s=1, pages_max=5
-)
+QUICK = VenueSettings(backoff_s=(0.001, 0.002), read_timeout_s=1, write_timeout_s=1, pages_max=5)
 ORDER = SignedOrder(
     "0x" + "ab" * 32, b'{"order":{"side":"BUY"},"orderType":"GTC","postOnly":false}', 1, 1
 )
