@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SEEDS ?= 1000
+SEEDS ?= 100
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench soak lock format docs
