@@ -35,7 +35,7 @@ bench: $(VENV)/.ready  ## side-by-side figures
 
 lock: $(VENV)/.ready  ## pin every dependency with its hashes
 	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras \
-		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header \
+		--no-emit-options --no-header \
 		--output-file requirements.lock pyproject.toml
 
 docs: $(VENV)/.ready  ## write what is generated in docs/

@@ -4,7 +4,8 @@
 2. A refusal proves something only for bytes that were sent for the first time.
 3. An order is closed when its end is known and its trades add up to what the exchange says it
    matched; if the exchange no longer knows it, two complete reads five seconds apart stand in.
-4. A trade of an order that is ours is always booked, in whatever state the order is.
+4. An order that was called refused or never arrived, and is seen after all, stops its plan.
+5. A trade of an order that is ours is always booked, in whatever state the order is.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from runner.core.model import (
     TimeInForce,
     TradeReport,
 )
+from runner.core.money import ZERO
 from runner.core.money import fee as taker_fee
 from runner.core.reports import ended_reason, meaning
 from runner.reconciler.config import PROOF_GRACE, READS_APART
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from runner.store.rows import OrderRow
 
 _FAK_LIFE = timedelta(minutes=10)
+_NEVER_THERE = frozenset({EndReason.REFUSED, EndReason.NEVER_ARRIVED})
 
 
 def life_over_at(order: OrderRow) -> datetime | None:
@@ -56,6 +59,7 @@ class Intake:
         self.look_again: bool = False
         self.foreign: set[str] = set()
         self.rejected = 0
+        self.resurfaced: set[str] = set()  # to be cancelled by id, though we took them for gone
         self.refused_on: set[str] = set()  # tokens whose rules may not be what we believe
 
     # replies
@@ -131,6 +135,8 @@ class Intake:
                 self.foreign.add(report.order_id)
             return
         ident = report.order_id
+        if order.end_reason in _NEVER_THERE and report.status is ReportStatus.LIVE:
+            self._resurfaced(order)
         self._tx.note_present(ident)
         if report.matched is not None:
             self._tx.note_matched(ident, report.matched)
@@ -177,18 +183,35 @@ class Intake:
         fee = report.fee if report.fee is not None else self._fee(report)
         if not self._tx.book_trade(report, working.key, fee):
             return
+        if order.end_reason in _NEVER_THERE:
+            self._resurfaced(order)
         self._tx.note_present(report.order_id)
         self.woken.add(working.key)
         if working.state in (OrderState.SUBMITTING, OrderState.UNKNOWN):
             self._tx.move_order(report.order_id, "sighted")
         self._settle(report.order_id)
 
+    def _resurfaced(self, order: OrderRow) -> None:
+        """An order that was proven not to be there is there: a proof was wrong.
+
+        It is no longer counted anywhere, so its plan stops, and it is cancelled by its id.
+        """
+        key = order.working.key
+        self.resurfaced.add(order.working.order_id)
+        self._tx.alert(
+            "critical",
+            "ORDER_RESURFACED",
+            f"order {order.working.order_id} of {key} was taken for {order.end_reason}: it exists",
+        )
+        if self._tx.set_pause(key.plan, "runner", on=True):
+            self.woken.update(job.key for job in self._tx.jobs(key.plan))
+
     def _fee(self, report: TradeReport) -> Decimal:
         info = self._tx.market(report.token_id)
         if info is None:
             raise InvariantBroken(f"trade {report.trade_id} on a market never read")
         if report.liquidity is Liquidity.MAKER:
-            return report.size * 0
+            return ZERO
         return taker_fee(report.size, report.price, info.fee_rate, info.fee_exponent)
 
     def _settle(self, ident: str) -> None:

@@ -404,6 +404,8 @@ class Reconciler:
         if inbox:
             reach(Step.REPORTS_RECORDED)
         self.metrics.count("rejects", intake.rejected)
+        if intake.resurfaced:
+            self._actor.cancel(tuple(sorted(intake.resurfaced)))
         for token in intake.refused_on:
             self._tokens.stale(token)
         if intake.look_again:

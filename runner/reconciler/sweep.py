@@ -47,10 +47,10 @@ class VenueSweep:
             self._note(why)
         await self._venue.start()
         left, calm = ours, 0
-        for _ in range(ROUNDS):
+        for turn in range(ROUNDS):
             try:
                 live = {report.order_id for report in await self._venue.open_orders()}
-                left = self._ids() & live if self._write else (ours | self._ids()) & live
+                left = (ours | self._ids()) & live
                 if not left:
                     calm += 1
                     if calm == 2:
@@ -60,7 +60,7 @@ class VenueSweep:
                     await self._venue.cancel(sorted(left))
             except VenueError:
                 calm = 0
-                if _ == ROUNDS - 1:
+                if turn == ROUNDS - 1:
                     raise
             await asyncio.sleep(PAUSE_S)
         return len(left)

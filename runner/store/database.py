@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import sqlite_utils
@@ -46,11 +46,10 @@ def open_database(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, timeout=_BUSY_MS / 1000)
     connection.row_factory = sqlite3.Row
-    try:
+    with ExitStack() as unless_ready:
+        unless_ready.callback(connection.close)
         _prepare(connection, path)
-    except BaseException:
-        connection.close()
-        raise
+        unless_ready.pop_all()
     return connection
 
 
@@ -81,7 +80,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """One commit, or nothing. Nothing swallowed: the error that undid it rises.
+    """One commit, or nothing: also when it is the commit that fails (a full disk, say).
 
     Raises:
         InvariantBroken: one transaction inside another.
@@ -91,7 +90,6 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
-    except BaseException:
-        connection.rollback()
-        raise
-    connection.commit()
+        connection.commit()
+    finally:
+        connection.rollback()  # after a commit there is nothing to undo

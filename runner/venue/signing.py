@@ -14,6 +14,7 @@ Keys and secrets live in opaque types; nothing here puts them into a `repr` or a
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from runner.venue.ports import NewOrder
+
+_KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
+_CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+"""Of secp256k1 (SEC 2, section 2.4.1): a private key is a number above zero and below it."""
 
 SALT_LIMIT = 2**53
 """Salts stay below this, so that a JSON number carries them exactly (reference 1.2)."""
@@ -112,11 +117,12 @@ class Signer:
         signature_type: int = 0,
         funder: str | None = None,
     ) -> None:
-        try:
-            self._official = OfficialSigner(private_key.get_secret_value(), chain_id)
-        except Exception:  # noqa: BLE001 - whatever it says may quote the key
+        text = private_key.get_secret_value()
+        if not _KEY.fullmatch(text) or not 0 < int(text, 16) < _CURVE_ORDER:
+            # checked here, since what a library says of a bad key may quote it
             msg = "the private key is not 32 bytes of hex that make a valid key"
-            raise ValueError(msg) from None
+            raise ValueError(msg)
+        self._official = OfficialSigner(text, chain_id)
         self.address: str = self._official.address()
         self.chain_id = chain_id
         self.signature_type = SignatureTypeV2(signature_type)

@@ -24,6 +24,7 @@ from runner.core.model import (
     TradeState,
 )
 from runner.store import RunnerLock, Store, open_readonly
+from runner.store.database import open_database, transaction
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
 KEY = JobKey("one", "buy")
@@ -410,3 +411,21 @@ def test_one_runner_a_database(path: Path) -> None:
         RunnerLock.acquire(path)
     lock.release()
     RunnerLock.acquire(path).release()
+
+
+def test_a_commit_that_fails_leaves_nothing_and_no_open_transaction(tmp_path: Path) -> None:
+    """Deferred keys are checked by the commit itself: it fails after everything was written."""
+    connection = open_database(tmp_path / "runner.db")
+
+    def write_an_orphan() -> None:
+        with transaction(connection):
+            connection.execute("PRAGMA defer_foreign_keys = ON")
+            connection.execute("INSERT INTO revision VALUES ('nobody', 1, 'h', '', '', 0)")
+
+    with pytest.raises(sqlite3.IntegrityError):
+        write_an_orphan()
+    assert not connection.in_transaction
+    assert connection.execute("SELECT COUNT(*) FROM revision").fetchone()[0] == 0
+    with transaction(connection):
+        connection.execute("INSERT INTO day VALUES ('2026-11-24', 0)")
+    connection.close()
